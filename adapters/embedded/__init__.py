@@ -1,0 +1,1 @@
+"""Real PostgreSQL, NATS and Valkey servers started from wheels in one data folder."""

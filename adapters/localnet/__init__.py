@@ -1,0 +1,1 @@
+"""A local Solana: a LiteSVM ledger behind real JSON-RPC and WebSocket."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the event log, the read store and their codec."""

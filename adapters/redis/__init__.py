@@ -1,0 +1,1 @@
+"""Redis or Valkey: hot values that may be lost at any time."""

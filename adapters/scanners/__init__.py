@@ -1,0 +1,1 @@
+"""Scanners turn what the chain says into market observations."""

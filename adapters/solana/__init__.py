@@ -1,0 +1,1 @@
+"""Solana: RPC, WebSocket, transactions and signers."""

@@ -1,0 +1,1 @@
+"""One file per on-chain program: id, account layouts, instruction builders."""

@@ -1,0 +1,1 @@
+"""Deciding and acting: the write side."""

@@ -1,0 +1,1 @@
+"""The thin front door: command line, settings and wiring."""

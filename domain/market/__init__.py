@@ -1,0 +1,1 @@
+"""Market events, pool folds, pool mathematics, routing and prices."""

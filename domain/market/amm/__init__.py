@@ -1,0 +1,1 @@
+"""Pool mathematics: one file per curve, in whole base units."""

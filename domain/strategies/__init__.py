@@ -1,0 +1,1 @@
+"""Pure deciders: given this state and this event, what would you do?"""

@@ -1,0 +1,1 @@
+"""Opportunities, orders and risk."""

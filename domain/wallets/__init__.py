@@ -1,0 +1,1 @@
+"""Wallets, reserves and double-entry postings."""

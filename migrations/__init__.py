@@ -1,0 +1,1 @@
+"""Alembic migrations: the shape of the SQL, shipped in the wheel."""

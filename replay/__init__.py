@@ -1,0 +1,1 @@
+"""The log read again, with nothing leaving the house."""
