@@ -1,0 +1,132 @@
+"""Every error daybook raises, in one tree.
+
+    DaybookError                      something daybook promised could not be kept
+    ├── SetupError                    a setting, a folder or a server is not as needed            exit 2
+    ├── InvalidInput                  an argument, file or message is not what was asked for      exit 2
+    │   ├── DecodeError               bytes from the chain or the log do not have the shape
+    │   └── QuoteError                a pool cannot give this quote
+    ├── LogError                      the event log refused or could not answer
+    │   ├── ConcurrencyError          the stream is not at the version the writer decided on
+    │   ├── FencedOut                 another process holds a newer lease
+    │   ├── LogUnavailable            the log's database is away: nothing is known to be written
+    │   └── LogCorrupt                the record does not verify
+    ├── ProjectionError               a read model could not be folded or was moved by another
+    ├── DeliveryError                 JetStream refused what the relay must deliver
+    ├── ChainError                    the Solana node refused, or answered an error
+    │   └── ChainUnavailable          no answer: the outcome is unknown
+    └── InvariantBroken               a rule of the domain was about to be broken
+
+Each message is a sentence for the person at 3 a.m.: what was attempted, what was found, what to do.
+A domain decision that says no returns a value or an event; exceptions are for broken promises.
+"""
+
+from __future__ import annotations
+
+
+class DaybookError(Exception):
+    """Something daybook promised could not be kept."""
+
+
+class SetupError(DaybookError):
+    """A setting, a folder or a server is not as needed."""
+
+
+class InvalidInput(DaybookError):
+    """An argument, file or message is not what was asked for."""
+
+
+class DecodeError(InvalidInput):
+    """Bytes from the chain or the log do not have the shape their owner gives them."""
+
+
+class QuoteError(InvalidInput):
+    """A pool cannot give this quote."""
+
+
+class LogError(DaybookError):
+    """The event log refused or could not answer."""
+
+
+class ConcurrencyError(LogError):
+    """The stream is not at the version the writer decided on.
+
+    Attributes:
+        stream: the stream that had moved.
+        expected: the version the writer decided on.
+        actual: the version found.
+    """
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"append to stream {stream!r} expected version {expected} but found {actual}: "
+            "load the stream again and decide anew"
+        )
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+
+class FencedOut(LogError):
+    """Another process holds a newer lease.
+
+    Attributes:
+        lease: the lease's name.
+        epoch: the epoch the refused writer held.
+        current: the epoch found.
+    """
+
+    def __init__(self, lease: str, epoch: int, current: int) -> None:
+        super().__init__(
+            f"lease {lease!r} is at epoch {current} but this process holds epoch {epoch}: "
+            "another process took over; stop this one"
+        )
+        self.lease = lease
+        self.epoch = epoch
+        self.current = current
+
+
+class LogUnavailable(LogError):
+    """The log's database is away: nothing is known to be written; retry with the same append id."""
+
+
+class LogCorrupt(LogError):
+    """The record does not verify.
+
+    Attributes:
+        position: the first bad position.
+    """
+
+    def __init__(self, position: int, found: str) -> None:
+        super().__init__(
+            f"the log does not verify at position {position}: {found}; "
+            "restore the row from a backup or an archive, do not append on top of it"
+        )
+        self.position = position
+
+
+class ProjectionError(DaybookError):
+    """A read model could not be folded, or another process moved its checkpoint."""
+
+
+class DeliveryError(DaybookError):
+    """JetStream refused what the relay must deliver."""
+
+
+class ChainError(DaybookError):
+    """The Solana node refused a request or answered an error.
+
+    Attributes:
+        code: the JSON-RPC error code, where there is one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ChainUnavailable(ChainError):
+    """No answer from the node: the outcome of the request is unknown."""
+
+
+class InvariantBroken(DaybookError):
+    """A rule of the domain was about to be broken; nothing was changed."""
