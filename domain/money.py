@@ -43,7 +43,9 @@ class TokenAmount:
 
     def _same_mint(self, other: TokenAmount) -> None:
         if self.mint != other.mint:
-            raise InvalidInput(f"amounts of {self.mint} and {other.mint} do not add: convert one at a price first")
+            raise InvalidInput(
+                f"amounts of {self.mint} and {other.mint} do not add: convert one at a price first"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Price:
     def is_below(self, other: Price) -> bool:
         """Whether this price is lower than another of the same pair, exactly."""
         if (self.base, self.quote) != (other.base, other.quote):
-            raise InvalidInput(f"prices of {self.base}/{self.quote} and {other.base}/{other.quote} do not compare")
+            raise InvalidInput(
+                f"prices of {self.base}/{self.quote} and {other.base}/{other.quote} do not compare"
+            )
         return self.quote_units * other.base_units < other.quote_units * self.base_units
 
 

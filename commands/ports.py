@@ -1,0 +1,297 @@
+"""What the write side needs from the world, as small Protocols. Adapters implement them; tests hold every one
+to the same contract (tests/contracts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from domain.chain import Address, Blockhash, BlockHeight, Commitment, Mint, Signature, Slot
+from domain.events import Cause, DomainEvent, RecordedEvent
+from domain.market.events import PoolUpdated
+from domain.money import Lamports
+from domain.trading.events import Leg
+
+Clock = Callable[[], int]
+"""Microseconds since the epoch."""
+
+
+# --- the event log -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAppend:
+    """Events for the end of one stream.
+
+    Attributes:
+        stream: the stream's name.
+        expected_version: the version of the last event the writer has seen; `NEW_STREAM` (0) for a stream
+            that must not exist, `ANY_VERSION` (-1) when the writer decides nothing.
+        events: at least one.
+        cause: why.
+        recorded_at: microseconds since the epoch, by the caller's clock.
+        slot: the slot the events speak of, where they speak of the chain.
+    """
+
+    stream: str
+    expected_version: int
+    events: Sequence[DomainEvent]
+    cause: Cause
+    recorded_at: int
+    slot: Slot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The lease an append was decided under; a newer epoch refuses it."""
+
+    lease: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an append stands.
+
+    Attributes:
+        first_position: the position of its first event; the rest follow without a gap.
+        last_position: the position of its last event.
+        event_ids: in the order the events were given.
+        repeated: true when the append id was known: nothing was written now.
+    """
+
+    first_position: int
+    last_position: int
+    event_ids: tuple[UUID, ...]
+    repeated: bool = False
+
+
+class EventLog(Protocol):
+    """The one append-only log: total order, contiguous positions, hash chain."""
+
+    async def append(
+        self, appends: Sequence[StreamAppend], *, append_id: UUID, fence: Fence | None = None
+    ) -> Appended:
+        """Append to one or several streams, all or nothing; acknowledged means durable.
+
+        `append_id` is made by the caller: a repeated one returns the first result and writes nothing.
+
+        Raises:
+            ConcurrencyError: a stream is not at the expected version. Only this caller is refused.
+            FencedOut: the fence's lease has a newer epoch.
+            LogUnavailable: no answer; retry with the same `append_id`.
+            InvalidInput: an empty append, an unknown event type, an over-long name or event.
+        """
+        ...
+
+    async def read(
+        self,
+        after: int = 0,
+        limit: int = 500,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> list[RecordedEvent]:
+        """Up to `limit` events with `after` < position (<= `through`), in position order."""
+        ...
+
+    async def read_stream(
+        self, stream: str, after_version: int = 0, limit: int = 10_000
+    ) -> list[RecordedEvent]:
+        """Up to `limit` events of one stream with version > `after_version`, in version order."""
+        ...
+
+    async def head(self) -> int:
+        """The newest position; 0 for an empty log."""
+        ...
+
+    def follow(
+        self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncIterator[list[RecordedEvent]]:
+        """History from `after`, then live, without gap or double, in non-empty batches, until closed."""
+        ...
+
+
+class Leases(Protocol):
+    """Who may act: taking a lease raises its epoch, so that the former holder's appends are refused."""
+
+    async def take(self, lease: str, holder: str) -> Fence:
+        """Take the lease over, whoever holds it; returns the fence with the new epoch."""
+        ...
+
+
+class Bookmarks(Protocol):
+    """How far a process manager has reacted to the log. Losing one only repeats idempotent appends."""
+
+    async def load(self, name: str) -> int:
+        """The last position reacted to; 0 when there is none."""
+        ...
+
+    async def save(self, name: str, position: int) -> None:
+        """Remember `position`; never moves backwards."""
+        ...
+
+
+# --- the market ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FeedGap:
+    """The feed lost sight of the market between two times (microseconds since the epoch)."""
+
+    feed: str
+    dropped: int
+    since: int
+    until: int
+    reason: str
+
+
+class MarketFeed(Protocol):
+    """A scanner, pulled: the recording loop keeps its own pace."""
+
+    name: str
+
+    def observations(self) -> AsyncIterator[PoolUpdated | FeedGap]:
+        """Pool states as they are seen, newest last, until closed; reconnects by itself and says so by a gap."""
+        ...
+
+
+# --- the chain -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecentBlockhash:
+    """A blockhash and the last block height at which a transaction that names it can land."""
+
+    blockhash: Blockhash
+    last_valid_block_height: BlockHeight
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureStatus:
+    """What a node says of one signature.
+
+    Attributes:
+        asked_slot: the node's slot when it answered (context.slot).
+        slot: where the transaction was executed; none when the node knows nothing of it.
+        commitment: how sure the node is; none when it knows nothing.
+        error: the transaction's error in words where it failed.
+    """
+
+    asked_slot: Slot
+    slot: Slot | None
+    commitment: Commitment | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """One account's change by one transaction.
+
+    Attributes:
+        account: the account's address.
+        owner: who controls it: itself for lamports, the token account's owner for tokens.
+        mint: `native` for lamports.
+        change: base units, after less before; fee included for the payer's lamports.
+    """
+
+    account: Address
+    owner: Address
+    mint: Mint
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRecord:
+    """A transaction as the chain holds it.
+
+    Attributes:
+        signature: its id.
+        slot: where it was executed.
+        fee_lamports: base and priority fee.
+        error: in words where it failed.
+        changes: every non-zero change of lamports and tokens.
+    """
+
+    signature: Signature
+    slot: Slot
+    fee_lamports: Lamports
+    error: str | None
+    changes: tuple[BalanceChange, ...]
+
+
+class Chain(Protocol):
+    """A Solana node, as the executor sees it. Every call is bounded in time.
+
+    Every method raises ChainUnavailable when there was no answer (the outcome is unknown) and ChainError when
+    the node refused.
+    """
+
+    async def latest_blockhash(self) -> RecentBlockhash:
+        """The newest blockhash at commitment confirmed."""
+        ...
+
+    async def block_height(self, commitment: Commitment) -> BlockHeight:
+        """The block height at a commitment."""
+        ...
+
+    async def send(self, transaction: bytes) -> Signature:
+        """Hand signed bytes to the node; acceptance is no promise that they land."""
+        ...
+
+    async def status(
+        self, signature: Signature, *, search_history: bool = False, min_slot: Slot | None = None
+    ) -> SignatureStatus:
+        """What the node knows of a signature; with `min_slot` a node behind it raises ChainError."""
+        ...
+
+    async def transaction(self, signature: Signature, commitment: Commitment) -> TransactionRecord | None:
+        """The transaction with its balance changes; none when the node does not have it at that commitment."""
+        ...
+
+    async def balances(self, address: Address, token_accounts: Sequence[Address]) -> tuple[Slot, list[int]]:
+        """Lamports of `address`, then base units of each token account (0 when missing), read in one slot."""
+        ...
+
+    def settlements(self, signature: Signature) -> AsyncIterator[Commitment]:
+        """Wakes when the signature reaches processed, confirmed, finalized; a hint only: ask `status`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """Bytes ready for the wire and what is known of them before they leave."""
+
+    signature: Signature
+    transaction: bytes
+    blockhash: Blockhash
+    last_valid_block_height: BlockHeight
+
+
+class TransactionBuilder(Protocol):
+    """Builds and signs the one transaction of an order."""
+
+    async def build(  # noqa: PLR0913 - one argument for each thing a transaction names
+        self,
+        *,
+        wallet: Address,
+        legs: Sequence[Leg],
+        tip_lamports: Lamports,
+        compute_unit_limit: int,
+        compute_unit_price_micro_lamports: int,
+        recent: RecentBlockhash,
+    ) -> SignedTransaction:
+        """All legs, budget and tip in one transaction, signed by the wallet's key.
+
+        Raises:
+            InvalidInput: an unknown pool or wallet, or a transaction over 1,232 bytes.
+            ChainUnavailable: pool accounts had to be read and were not answered.
+        """
+        ...
+
+
+Step = Callable[[str], Any]
+"""Told the name of each step of the executor as it is passed; used by crash tests, nothing in production."""
