@@ -1,5 +1,6 @@
-"""What the write side needs from the world, as small Protocols. Adapters implement them; tests hold every one
-to the same contract (tests/contracts).
+"""What the write side needs from the world, as small Protocols.
+
+Adapters implement them; tests hold every implementation to the same contract (tests/contracts).
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class MarketFeed(Protocol):
     name: str
 
     def observations(self) -> AsyncIterator[PoolUpdated | FeedGap]:
-        """Pool states as they are seen, newest last, until closed; reconnects by itself and says so by a gap."""
+        """Pool states as they are seen, until closed; reconnects by itself and says so by a gap."""
         ...
 
 
@@ -249,7 +250,7 @@ class Chain(Protocol):
         ...
 
     async def transaction(self, signature: Signature, commitment: Commitment) -> TransactionRecord | None:
-        """The transaction with its balance changes; none when the node does not have it at that commitment."""
+        """The transaction with its balance changes; none when unknown at that commitment."""
         ...
 
     async def balances(self, address: Address, token_accounts: Sequence[Address]) -> tuple[Slot, list[int]]:
@@ -274,7 +275,7 @@ class SignedTransaction:
 class TransactionBuilder(Protocol):
     """Builds and signs the one transaction of an order."""
 
-    async def build(  # noqa: PLR0913 - one argument for each thing a transaction names
+    async def build(
         self,
         *,
         wallet: Address,

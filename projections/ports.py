@@ -1,4 +1,4 @@
-"""What the read side needs from the world: the log to read, and a store that keeps rows with their checkpoint."""
+"""What the read side needs from the world: the log to read, and a store of rows with their checkpoint."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class ReadStore(Protocol):
         """The last position that the live version of a read model has absorbed; 0 when there is none."""
         ...
 
-    async def select(  # noqa: PLR0913 - the parts of a query
+    async def select(
         self,
         projection: Projection,
         table: str,

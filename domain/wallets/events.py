@@ -1,4 +1,4 @@
-"""A wallet's life: opened, money moved, funds set aside, disagreements with the chain. Stream `wallet-<address>`."""
+"""A wallet's life: opened, money moved, funds set aside, disagreements. Stream `wallet-<address>`."""
 
 from __future__ import annotations
 
