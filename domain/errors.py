@@ -10,7 +10,10 @@
     │   ├── FencedOut                 another process holds a newer lease
     │   ├── LogUnavailable            the log's database is away: nothing is known to be written
     │   └── LogCorrupt                the record does not verify
-    ├── ProjectionError               a read model could not be folded or was moved by another
+    ├── ProjectionError               a read model could not be folded, stored or answered
+    │   ├── CheckpointMoved           another process folds the same read model
+    │   ├── ReadStoreUnavailable      the read models' database is away: nothing is known to be written
+    │   └── ReadModelBehind           the read model has not reached the position that was asked for
     ├── DeliveryError                 JetStream refused what the relay must deliver
     ├── ChainError                    the Solana node refused, or answered an error
     │   └── ChainUnavailable          no answer: the outcome is unknown
@@ -105,7 +108,30 @@ class LogCorrupt(LogError):
 
 
 class ProjectionError(DaybookError):
-    """A read model could not be folded, or another process moved its checkpoint."""
+    """A read model could not be folded, stored or answered."""
+
+
+class CheckpointMoved(ProjectionError):
+    """Another process folds the same read model: nothing was written; read the checkpoint again."""
+
+
+class ReadStoreUnavailable(ProjectionError):
+    """The read models' database is away: nothing is known to be written; the same batch may be retried."""
+
+
+class ReadModelBehind(ProjectionError):
+    """The read model has not reached the position that was asked for.
+
+    Attributes:
+        checkpoint: the position it has reached.
+    """
+
+    def __init__(self, name: str, asked: int, checkpoint: int, timeout_s: float) -> None:
+        super().__init__(
+            f"{name} was asked for position {asked} and stands at {checkpoint} after {timeout_s:g} s: "
+            "ask again, or look at its lag in /health"
+        )
+        self.checkpoint = checkpoint
 
 
 class DeliveryError(DaybookError):

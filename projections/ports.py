@@ -12,7 +12,8 @@ Row = dict[str, Any]
 """Column name to value: int, str, bool, bytes, None, or a JSON-able list/dict where the column says so."""
 
 Key = tuple[Any, ...]
-"""The values of a table's key columns, in order."""
+"""The values of a table's key columns, in order. In `Projection.keys` a shorter one names every row whose key
+begins with it: an event seldom knows the whole key of each row it touches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,15 @@ class Projection(Protocol):
     halts_on_poison: bool
 
     def keys(self, event: RecordedEvent) -> Collection[tuple[str, Key]]:
-        """The rows that folding this event may read: (table name, key)."""
+        """The rows that folding this event may read: (table name, key or the beginning of a key)."""
         ...
 
     def fold(self, rows: Rows, event: RecordedEvent) -> None:
-        """Fold one event into the rows; pure, total, the same for live and rebuild."""
+        """Fold one event into the rows; pure, the same for live and rebuild; rows got are never changed.
+
+        Raises:
+            ProjectionError: the event contradicts what was folded before it: poison.
+        """
         ...
 
 
@@ -124,22 +129,40 @@ class Condition:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Rows and the position they reflect, read in one snapshot.
+
+    Attributes:
+        rows: in the order asked for.
+        position: the read model's checkpoint at that moment.
+    """
+
+    rows: list[Row]
+    position: int
+
+
 class ReadStore(Protocol):
     """Keeps read models: rows and checkpoint change together or not at all."""
 
     async def prepare(self, projection: Projection) -> int:
-        """Create what is missing for this name and version; returns its checkpoint (0 when new)."""
+        """Create what is missing for this name and version; returns its checkpoint (0 when new).
+
+        Raises:
+            ProjectionError: the tables of this version were made with other columns.
+            ReadStoreUnavailable: no answer. So may every other method.
+        """
         ...
 
     async def fetch(self, projection: Projection, keys: Collection[tuple[str, Key]]) -> Rows:
-        """The present rows of these keys, set-based: one query for each table."""
+        """The present rows of these keys, set-based: one query for each table and key length."""
         ...
 
     async def commit(self, projection: Projection, rows: Rows, before: int, after: int) -> None:
         """Write the changed rows and move the checkpoint from `before` to `after`, in one transaction.
 
         Raises:
-            ProjectionError: the checkpoint is not at `before`: another process moved it; nothing is written.
+            CheckpointMoved: the checkpoint is not at `before`: another process moved it; nothing is written.
         """
         ...
 
@@ -153,6 +176,14 @@ class ReadStore(Protocol):
         """The last position that the live version of a read model has absorbed; 0 when there is none."""
         ...
 
+    async def wait_for(self, name: str, position: int, timeout_s: float) -> int:
+        """Wait until the live version has absorbed `position`; returns its checkpoint then.
+
+        Raises:
+            ReadModelBehind: it has not within `timeout_s` seconds.
+        """
+        ...
+
     async def select(
         self,
         projection: Projection,
@@ -162,6 +193,12 @@ class ReadStore(Protocol):
         order_by: Sequence[tuple[str, bool]] = (),
         limit: int = 100,
         after: Mapping[str, Any] | None = None,
-    ) -> list[Row]:
-        """Rows of a table: all conditions hold, ordered by (column, descending), by keyset after `after`."""
+    ) -> Selected:
+        """Rows of a table: all conditions hold, ordered by (column, descending), by keyset after `after`.
+
+        `after` holds a value for each column of `order_by`: the row to go on behind.
+
+        Raises:
+            InvalidInput: a table, column or operator that the projection does not have.
+        """
         ...
