@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from domain.chain import Address, Blockhash, BlockHeight, Commitment, Mint, Signature, Slot
+from domain.chain import Address, Blockhash, BlockHeight, Commitment, Signature, Slot
 from domain.events import Cause, DomainEvent, RecordedEvent
 from domain.market.events import PoolUpdated
 from domain.money import Lamports
 from domain.trading.events import Leg
+from domain.transactions import BalanceChange as BalanceChange  # noqa: PLC0414 - part of the Chain port
+from domain.transactions import TransactionRecord as TransactionRecord  # noqa: PLC0414 - part of the Chain port
 
 Clock = Callable[[], int]
 """Microseconds since the epoch."""
@@ -189,39 +191,14 @@ class SignatureStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class BalanceChange:
-    """One account's change by one transaction.
+class ChainPoint:
+    """A slot and its block height, read together from one bank.
 
-    Attributes:
-        account: the account's address.
-        owner: who controls it: itself for lamports, the token account's owner for tokens.
-        mint: `native` for lamports.
-        change: base units, after less before; fee included for the payer's lamports.
+    Slots are skipped, so a height alone does not tell which slot a node must have reached to know that block.
     """
 
-    account: Address
-    owner: Address
-    mint: Mint
-    change: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionRecord:
-    """A transaction as the chain holds it.
-
-    Attributes:
-        signature: its id.
-        slot: where it was executed.
-        fee_lamports: base and priority fee.
-        error: in words where it failed.
-        changes: every non-zero change of lamports and tokens.
-    """
-
-    signature: Signature
     slot: Slot
-    fee_lamports: Lamports
-    error: str | None
-    changes: tuple[BalanceChange, ...]
+    height: BlockHeight
 
 
 class Chain(Protocol):
@@ -235,8 +212,8 @@ class Chain(Protocol):
         """The newest blockhash at commitment confirmed."""
         ...
 
-    async def block_height(self, commitment: Commitment) -> BlockHeight:
-        """The block height at a commitment."""
+    async def tip(self, commitment: Commitment) -> ChainPoint:
+        """The newest slot at a commitment and its block height, from one answer (`getEpochInfo`)."""
         ...
 
     async def send(self, transaction: bytes) -> Signature:
@@ -254,7 +231,10 @@ class Chain(Protocol):
         ...
 
     async def balances(self, address: Address, token_accounts: Sequence[Address]) -> tuple[Slot, list[int]]:
-        """Lamports of `address`, then base units of each token account (0 when missing), read in one slot."""
+        """Lamports of `address`, then base units of each token account (0 when missing), read in one slot.
+
+        Finalized state only: what a rollback could still take back is not a balance.
+        """
         ...
 
     def settlements(self, signature: Signature) -> AsyncIterator[Commitment]:
@@ -290,6 +270,19 @@ class TransactionBuilder(Protocol):
         Raises:
             InvalidInput: an unknown pool or wallet, or a transaction over 1,232 bytes.
             ChainUnavailable: pool accounts had to be read and were not answered.
+        """
+        ...
+
+
+class PoolDirectory(Protocol):
+    """Knows which token accounts hold a pool's two tokens: a pool's fills are read from their changes."""
+
+    async def vaults(self, pool: Address) -> tuple[Address, Address]:
+        """The vaults of token a and token b.
+
+        Raises:
+            InvalidInput: the account is not a pool of a known program.
+            ChainUnavailable: the pool account had to be read and was not answered.
         """
         ...
 

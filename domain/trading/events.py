@@ -68,6 +68,7 @@ class OpportunityFound(CreatedEvent):
         costs: what the chain would take.
         expected_profit_lamports: output less input less costs.
         slot: the newest slot among the pool states it was decided on.
+        seen_at: when the newest of those states was recorded, microseconds since the epoch.
     """
 
     strategy: str
@@ -76,6 +77,7 @@ class OpportunityFound(CreatedEvent):
     costs: Costs
     expected_profit_lamports: Lamports
     slot: Slot
+    seen_at: int
 
 
 @event_type("opportunity.declined")
