@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from solders.compute_budget import ID as PROGRAM_ID
+from solders.compute_budget import ID
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 
 from domain.errors import DecodeError
+
+PROGRAM_ID: Final = ID
 
 MAX_UNITS: Final = 1_400_000
 """No transaction may use more."""
@@ -23,7 +25,7 @@ LAMPORTS_PER_SIGNATURE: Final = 5_000
 # Stake, config and lookup table were built in once and are on chain like any other now.
 _BUILTINS: Final = frozenset(
     {
-        PROGRAM_ID,
+        ID,
         SYSTEM_PROGRAM,
         Pubkey.from_string("Vote111111111111111111111111111111111111111"),
         Pubkey.from_string("BPFLoader1111111111111111111111111111111111"),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from struct import pack
 from typing import Final
 
-from solders.address_lookup_table_account import ID as PROGRAM_ID
 from solders.address_lookup_table_account import (
+    ID,
     AddressLookupTable,
     AddressLookupTableAccount,
     derive_lookup_table_address,
@@ -18,6 +18,8 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 
 from adapters.solana.programs.layout import check_owner
 from domain.errors import DecodeError
+
+PROGRAM_ID: Final = ID
 
 MAX_PER_EXTEND: Final = 20
 """More addresses in one extension do not fit a 1,232 byte transaction."""

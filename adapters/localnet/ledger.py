@@ -1,0 +1,254 @@
+"""The local chain itself: one LiteSVM, its blocks, what landed, and the rules a real node holds to.
+
+Signatures, the 150 block blockhash window and the duplicate check are made here, since LiteSVM accepts only
+its newest blockhash. A block is confirmed one block later and finalized 32 blocks later. Everything runs on
+the caller's thread; nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Protocol
+
+from solders.account import Account
+from solders.clock import Clock
+from solders.hash import Hash
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from adapters.localnet.blocks import MAX_AGE, Block, Blocks
+from adapters.localnet.emulated_cpmm import EmulatedCpmm
+from adapters.localnet.execution import Executor, Outcome, restore
+from adapters.localnet.history import Executed, History, TokenBalance
+from adapters.localnet.messages import Loaded, load
+from adapters.localnet.transaction_error import TransactionError
+from adapters.solana.programs import raydium_cpmm, token
+from domain.chain import Commitment
+from domain.errors import DecodeError, InvalidInput
+
+FIRST_SLOT: Final = 435_888_000
+FIRST_HEIGHT: Final = 414_000_000
+"""Below the slot as on the real chain: a client that takes one for the other is found out here."""
+SLOTS_PER_EPOCH: Final = 432_000
+
+
+class Listener(Protocol):
+    """Is told what happens on the chain, right after it happened."""
+
+    def executed(self, executed: Executed) -> None:
+        """A transaction landed."""
+        ...
+
+    def advanced(self, block: Block) -> None:
+        """`block` was opened."""
+        ...
+
+    def rolled_back(self, changed: Iterable[Pubkey]) -> None:
+        """Blocks were dropped and these accounts put back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a transaction would do, and the accounts it would leave."""
+
+    outcome: Outcome
+    after: Mapping[Pubkey, Account | None]
+
+
+class Ledger:
+    """One local chain; `clock` gives microseconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], int], *, seed: int = 0, first_slot: int = FIRST_SLOT) -> None:
+        self._clock = clock
+        self._vm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
+        self.cpmm = EmulatedCpmm()
+        self._executor = Executor(self._vm, {raydium_cpmm.PROGRAM_ID: self.cpmm})
+        genesis = Hash(sha256(f"daybook local network {seed}".encode()).digest())
+        self.blocks = Blocks(genesis, first_slot, FIRST_HEIGHT, self._now())
+        self.history = History()
+        self._listeners: list[Listener] = []
+        self._decimals: dict[Pubkey, int] = {}
+        self._set_sysvars()
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of everything from now on."""
+        self._listeners.append(listener)
+
+    def set_account(self, address: Pubkey, account: Account) -> None:
+        """Write an account outside any transaction: for genesis only."""
+        self._vm.set_account(address, account)
+
+    def rent(self, length: int) -> int:
+        """Lamports that an account of `length` bytes must hold."""
+        return self._vm.minimum_balance_for_rent_exemption(length)
+
+    def account(self, address: Pubkey, slot: int | None = None) -> Account | None:
+        """Read an account as it is, or as it was at the end of `slot` (not yet finalized over)."""
+        if slot is not None:
+            changed, account = self.blocks.before(address, slot)
+            if changed:
+                return account
+        return self._vm.get_account(address)
+
+    def program_accounts(self, program: Pubkey, slot: int) -> list[tuple[Pubkey, Account]]:
+        """Every account that `program` owned at the end of `slot`."""
+        changed = self.blocks.changed_since(slot)
+        found = [pair for pair in self._vm.get_program_accounts(program) if pair[0] not in changed]
+        for key in changed:
+            account = self.account(key, slot)
+            if account is not None and account.owner == program:
+                found.append((key, account))
+        return sorted(found, key=lambda pair: bytes(pair[0]))
+
+    def check(self, transaction: VersionedTransaction, view: Block) -> TransactionError | None:
+        """Hold a transaction to the blockhash window and the duplicate rule of the bank at `view`."""
+        if not self.blocks.valid(transaction.message.recent_blockhash, view):
+            return "BlockhashNotFound"
+        landed = self.history.get(transaction.signatures[0])
+        return "AlreadyProcessed" if landed is not None and landed.slot <= view.slot else None
+
+    def submit(self, transaction: VersionedTransaction) -> Executed | TransactionError:
+        """Let a transaction land in the open block, or say why it cannot."""
+        if not all(transaction.verify_with_results()):
+            return "SignatureFailure"
+        refused = self.check(transaction, self.blocks.open)
+        if refused is not None:
+            return refused
+        loaded = load(transaction, self._vm.get_account)
+        if not isinstance(loaded, Loaded):
+            return loaded
+        return self._land(loaded)
+
+    def simulate(self, transaction: VersionedTransaction, view: Block) -> Simulated:
+        """Run a transaction against the accounts as they were at the end of `view`, and undo it."""
+        loaded = load(transaction, lambda key: self.account(key, view.slot))
+        if not isinstance(loaded, Loaded):
+            return Simulated(Outcome(loaded, landed=False, fee=0), {})
+        now = {key: self._vm.get_account(key) for key in loaded.keys}
+        then = {key: self.account(key, view.slot) for key in loaded.keys}
+        moved = {key: account for key, account in then.items() if account != now[key]}
+        restore(self._vm, moved)
+        try:
+            before = {key: then[key] for key in loaded.writable_keys()}
+            outcome = self._executor.execute(loaded, before)
+            return Simulated(outcome, {key: self._vm.get_account(key) for key in loaded.keys})
+        finally:
+            restore(self._vm, {key: now[key] for key in {*loaded.writable_keys(), *moved}})
+
+    def advance(self) -> Block:
+        """Close the open block and open the next."""
+        block = self.blocks.add(self._now())
+        self._set_sysvars()
+        for listener in self._listeners:
+            listener.advanced(block)
+        return block
+
+    def roll_back(self, count: int) -> Block:
+        """Leave the fork of the newest `count` blocks: their transactions vanish, accounts are put back.
+
+        The chain goes on in a later slot at a lower height, as when a cluster skips the slots of a fork.
+
+        Raises:
+            InvalidInput: a block among them is finalized, or `count` is not positive.
+        """
+        if not 0 < count <= self.blocks.unfinalized():
+            raise InvalidInput(
+                f"rolling back {count} blocks: only the newest {self.blocks.unfinalized()} are not finalized"
+            )
+        last_slot = self.blocks.open.slot
+        changed: set[Pubkey] = set()
+        for _ in range(count):
+            dropped = self.blocks.drop_last()
+            restore(self._vm, dropped.before)
+            changed |= dropped.before.keys()
+        self.history.drop_after(self.blocks.open.slot)
+        block = self.blocks.add(self._now(), slot=last_slot + 1)
+        self._set_sysvars()
+        for listener in self._listeners:
+            listener.advanced(block)
+            listener.rolled_back(changed)
+        return block
+
+    def status(self, signature: Signature, *, search_history: bool) -> Executed | None:
+        """Find what landed; without `search_history` only in the newest 150 blocks, as a node's cache."""
+        executed = self.history.get(signature)
+        if executed is None or search_history or self.blocks.depth(executed.slot) <= MAX_AGE:
+            return executed
+        return None
+
+    def commitment_of(self, slot: int) -> Commitment:
+        """How sure the chain is of `slot`."""
+        if slot <= self.blocks.at(Commitment.FINALIZED).slot:
+            return Commitment.FINALIZED
+        confirmed = slot <= self.blocks.at(Commitment.CONFIRMED).slot
+        return Commitment.CONFIRMED if confirmed else Commitment.PROCESSED
+
+    def _land(self, loaded: Loaded) -> Executed | TransactionError:
+        before = {key: self._vm.get_account(key) for key in loaded.keys}
+        outcome = self._executor.execute(loaded, {key: before[key] for key in loaded.writable_keys()})
+        if not outcome.landed:
+            return outcome.error or "AccountNotFound"
+        after = {key: self._vm.get_account(key) for key in loaded.keys}
+        changed = tuple(key for key in loaded.keys if before[key] != after[key])
+        block = self.blocks.open
+        for key in changed:
+            block.before.setdefault(key, before[key])
+        executed = Executed(
+            loaded,
+            outcome,
+            block.slot,
+            block.transactions,
+            block.unix_time,
+            _lamports(loaded, before),
+            _lamports(loaded, after),
+            self._tokens(loaded, before),
+            self._tokens(loaded, after),
+            changed,
+        )
+        block.transactions += 1
+        self.history.add(executed)
+        for listener in self._listeners:
+            listener.executed(executed)
+        return executed
+
+    def _tokens(self, loaded: Loaded, accounts: Mapping[Pubkey, Account | None]) -> tuple[TokenBalance, ...]:
+        found = []
+        for index, key in enumerate(loaded.keys):
+            account = accounts[key]
+            if account is not None and token.is_token_account(account.data, account.owner):
+                mint, owner = Pubkey(account.data[:32]), Pubkey(account.data[32:64])
+                amount = token.token_amount(account.data)
+                found.append(TokenBalance(index, mint, owner, account.owner, amount, self.decimals(mint)))
+        return tuple(found)
+
+    def decimals(self, mint: Pubkey) -> int:
+        """A mint's decimals; 0 where the mint cannot be read."""
+        known = self._decimals.get(mint)
+        if known is not None:
+            return known
+        account = self._vm.get_account(mint)
+        if account is None:
+            return 0
+        try:
+            self._decimals[mint] = token.decode_mint(account.data, account.owner).decimals
+        except DecodeError:
+            return 0
+        return self._decimals[mint]
+
+    def _now(self) -> int:
+        return self._clock() // 1_000_000
+
+    def _set_sysvars(self) -> None:
+        block = self.blocks.open
+        epoch = block.slot // SLOTS_PER_EPOCH
+        self._vm.set_clock(Clock(block.slot, block.unix_time, epoch, epoch + 1, block.unix_time))
+        self._vm.set_slot_hashes(self.blocks.slot_hashes())
+
+
+def _lamports(loaded: Loaded, accounts: Mapping[Pubkey, Account | None]) -> tuple[int, ...]:
+    return tuple(account.lamports if (account := accounts[key]) else 0 for key in loaded.keys)
