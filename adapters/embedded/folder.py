@@ -121,10 +121,12 @@ class Folder:
             file.write(text)
         beside.replace(path)
 
-    def discard_if_unborn(self, *, made_folder: bool) -> None:
-        """After a first start that failed: leave nothing half written."""
-        if (self.servers / "pg").exists():
-            return
+    def is_new(self) -> bool:
+        """Whether nobody has laid it out yet."""
+        return not (self.root / "FORMAT").exists()
+
+    def discard(self, *, made_folder: bool) -> None:
+        """After a first start that failed: leave nothing half written. Only for what was new before it."""
         for part in (self.servers, self.run, self.logs):
             shutil.rmtree(part, ignore_errors=True)
         for file in ("FORMAT", "secrets.json", "stack.json", "supervisor.lock", "start.lock"):
@@ -153,6 +155,20 @@ def open_folder(data_dir: Path) -> tuple[Folder, bool]:
     return Folder(root.resolve()), made
 
 
+def check_unused(folder: Folder) -> None:
+    """A folder without a FORMAT must hold nothing that we would take for ours, and remove.
+
+    Raises:
+        SetupError: it does.
+    """
+    strange = [path.name for path in (folder.servers, folder.run, folder.logs) if path.exists()]
+    if strange:
+        raise SetupError(
+            f"the folder {folder.root} holds {', '.join(strange)} but no FORMAT file: it is no data folder "
+            "of daybook. Restore the file from a backup, or name another folder with --data-dir"
+        )
+
+
 def lay_out(folder: Folder) -> None:
     """Give a new folder its format, identity and passwords; check those of an older one.
 
@@ -160,7 +176,7 @@ def lay_out(folder: Folder) -> None:
         SetupError: it is of another version, cannot be written, or a new one would not fit the disk.
     """
     try:
-        if not (folder.root / "FORMAT").exists():
+        if folder.is_new():
             _name_and_number(folder)
         _check_format(folder)
         for part in (folder.logs, folder.run, folder.servers):
@@ -188,7 +204,9 @@ def existing_folder(data_dir: Path) -> Folder | None:
 
 
 def _make(root: Path) -> bool:
-    root.parent.mkdir(parents=True, exist_ok=True)
+    """Make it, and the parents that are missing, for their owner only; True when it was not there."""
+    if not root.parent.exists():
+        _make(root.parent)
     try:
         root.mkdir(mode=0o700)
     except FileExistsError:
@@ -215,11 +233,6 @@ def _check_private(root: Path) -> None:
 
 
 def _name_and_number(folder: Folder) -> None:
-    if (folder.servers / "pg").exists():
-        raise SetupError(
-            f"the data folder {folder.root} holds a database but no FORMAT file: restore it from a backup, "
-            "or name another folder with --data-dir"
-        )
     free = shutil.disk_usage(folder.root).free
     if free < FIRST_START_BYTES:
         raise SetupError(

@@ -28,7 +28,7 @@ from domain.errors import SetupError
 
 from . import control
 from .binaries import find_binaries
-from .folder import Folder, existing_folder, lay_out, open_folder
+from .folder import Folder, check_unused, existing_folder, lay_out, open_folder
 
 START_TIMEOUT_S = 150.0  # longer than the supervisor's own bounds, so that its sentence arrives
 STOP_TIMEOUT_S = 60.0  # longer than the slowest server's stop
@@ -150,12 +150,23 @@ def status(data_dir: Path) -> tuple[ServerStatus, ...]:
 def _connect_or_start(data_dir: Path, nats_port: int | None) -> tuple[socket.socket, dict[str, Any]]:
     folder, made = open_folder(data_dir)
     with _locked(folder):
-        try:
+        if not folder.is_new():
             lay_out(folder)
             return _attach_running(folder, nats_port) or _start(folder, nats_port)
-        except SetupError:
-            folder.discard_if_unborn(made_folder=made)
-            raise
+        return _first_start(folder, nats_port, made=made)
+
+
+def _first_start(
+    folder: Folder, nats_port: int | None, *, made: bool
+) -> tuple[socket.socket, dict[str, Any]]:
+    check_unused(folder)
+    try:
+        find_binaries()
+        lay_out(folder)
+        return _start(folder, nats_port)
+    except SetupError:
+        folder.discard(made_folder=made)
+        raise
 
 
 def _attach_running(folder: Folder, nats_port: int | None) -> tuple[socket.socket, dict[str, Any]] | None:
@@ -176,15 +187,16 @@ def _attach_running(folder: Folder, nats_port: int | None) -> tuple[socket.socke
 
 def _start(folder: Folder, nats_port: int | None) -> tuple[socket.socket, dict[str, Any]]:
     """Start a supervisor that knows us as its first user before it does anything."""
-    find_binaries()
     ours, theirs = socket.socketpair()
     try:
         with theirs:
             _spawn(folder, theirs.fileno(), nats_port)
         ours.settimeout(START_TIMEOUT_S)
         greeting = _answer(ours)
-    except BaseException:
+    except BaseException as error:
         ours.close()
+        if isinstance(error, OSError | subprocess.SubprocessError):
+            raise SetupError(f"starting the supervisor of {folder.root}: {error}") from error
         raise
     if greeting is None:
         ours.close()

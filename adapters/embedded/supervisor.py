@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import selectors
 import shutil
@@ -22,8 +23,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from domain.errors import SetupError
 
@@ -45,7 +44,8 @@ MAX_RESTARTS = 5  # per server and RESTART_WINDOW_S: one that keeps dying is bro
 RESTART_WINDOW_S = 60.0
 PORT_ATTEMPTS = 3  # a free port lost between choosing and listening; twice in a row is already rare
 
-logger = structlog.get_logger()
+# the standard library's: structlog loads rich, a third of a second of every first start
+logger = logging.getLogger("daybook.stack")
 
 
 class Supervisor:
@@ -188,7 +188,7 @@ class Supervisor:
             self.users.add(connection)
         elif request.get("do") == "keep":
             self.kept = True
-            logger.info("stack_kept")
+            logger.info("kept until `daybook stack down`")
         elif request.get("do") == "down":
             self.stopping = True
         return self._greeting()
@@ -215,7 +215,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         if not self.folder.state_file.exists():
-            logger.warning("folder_gone", folder=str(self.folder.root))
+            logger.warning("the folder %s is gone: stopping", self.folder.root)
             self.stopping = True
         for server in self.servers:
             server.bound_log()
@@ -227,7 +227,7 @@ class Supervisor:
         now = time.monotonic()
         recent = [moment for moment in self.restarts[server.name] if now - moment < RESTART_WINDOW_S]
         self.restarts[server.name] = [*recent, now]
-        logger.warning("server_died", server=server.name, restarts=len(recent), tail=server.log_tail())
+        logger.warning("%s died (restarts: %d): %s", server.name, len(recent), server.log_tail())
         if len(recent) >= MAX_RESTARTS:
             self.stopping = True
             return
@@ -236,8 +236,9 @@ class Supervisor:
         try:
             server.prepare()
             server.start()
+            self._write_state("ready")
         except (SetupError, OSError) as error:
-            logger.warning("server_not_restarted", server=server.name, error=str(error))
+            logger.warning("%s not restarted: %s", server.name, error)
 
     def stop(self) -> None:
         """Ask all to end, wait for each, and leave the folder as if nothing had run."""
@@ -245,7 +246,7 @@ class Supervisor:
             server.ask_to_stop()
         for server in self.servers:
             server.wait_stopped()
-            logger.info("server_stopped", server=server.name)
+            logger.info("%s stopped", server.name)
         shutil.rmtree(self.private, ignore_errors=True)
         self.folder.state_file.unlink(missing_ok=True)
 
@@ -256,9 +257,8 @@ def main() -> int:
     if os.fork() != 0:  # the starter waits for this one only; init, not the starter, reaps the other
         return 0
     os.umask(0o077)
-    structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     folder = Folder(Path(request["data_dir"]))
     with socket.socket(fileno=request["connection"]) as first, folder.supervisor_lock.open("w") as lock:
@@ -266,7 +266,7 @@ def main() -> int:
             _hold(lock.fileno(), folder)
             return _run(folder, request["nats_port"], first)
         except (SetupError, OSError) as error:
-            logger.exception("stack_not_started")
+            logger.exception("the stack did not start")
             with contextlib.suppress(OSError):
                 control.send(first, {"error": str(error)})
             return 2
@@ -277,7 +277,7 @@ def _run(folder: Folder, nats_port: int | None, first: socket.socket) -> int:
     supervisor = Supervisor(folder, nats_port)
     try:
         supervisor.start()
-        logger.info("stack_ready", versions=supervisor.versions)
+        logger.info("ready: %s", supervisor.versions)
         supervisor.serve(first)
     finally:
         supervisor.stop()

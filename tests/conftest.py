@@ -1,0 +1,33 @@
+"""What every test may ask for: one embedded stack for the whole session, and a fresh database in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from databases import fresh_database
+
+from adapters.embedded.stack import StackUrls, attach
+
+
+@pytest.fixture(scope="session")
+def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data folder for the session, the same one for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "stack"
+
+
+@pytest.fixture(scope="session")
+def stack(stack_folder: Path) -> Iterator[StackUrls]:
+    """Real PostgreSQL, NATS and Valkey, shared by all tests: use names of your own in NATS and Valkey."""
+    with attach(stack_folder) as urls:
+        yield urls
+
+
+@pytest.fixture
+async def database(stack: StackUrls) -> AsyncIterator[str]:
+    """The URL of an empty database that is gone after the test."""
+    async with fresh_database(stack.database_url) as url:
+        yield url

@@ -1,0 +1,28 @@
+"""Makes empty databases for tests; for fixtures of a wider scope than `database` of conftest.py."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(owner_url: str) -> AsyncIterator[str]:
+    """An empty database of its own name; dropped at the end, whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    await _execute(owner_url, f"CREATE DATABASE {name}")
+    try:
+        yield owner_url.replace("/daybook?", f"/{name}?")
+    finally:
+        await _execute(owner_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
