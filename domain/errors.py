@@ -11,6 +11,7 @@
     │   ├── LogUnavailable            the log's database is away: nothing is known to be written
     │   └── LogCorrupt                the record does not verify
     ├── ProjectionError               a read model could not be folded, stored or answered
+    │   ├── PoisonEvent               an event cannot be folded, and the read model halts on it
     │   ├── CheckpointMoved           another process folds the same read model
     │   ├── ReadStoreUnavailable      the read models' database is away: nothing is known to be written
     │   └── ReadModelBehind           the read model has not reached the position that was asked for
@@ -109,6 +110,10 @@ class LogCorrupt(LogError):
 
 class ProjectionError(DaybookError):
     """A read model could not be folded, stored or answered."""
+
+
+class PoisonEvent(ProjectionError):
+    """An event cannot be folded, and the read model halts on it rather than show wrong numbers."""
 
 
 class CheckpointMoved(ProjectionError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from domain.errors import InvalidInput
 from domain.events import RecordedEvent
 
 Row = dict[str, Any]
@@ -46,6 +47,18 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+
+    def column(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            InvalidInput: there is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        known = ", ".join(column.name for column in self.columns)
+        raise InvalidInput(f"table {self.name!r} has no column {name!r}: it has {known}")
 
 
 @dataclass(slots=True)
@@ -95,6 +108,19 @@ class Projection(Protocol):
         ...
 
 
+def table_of(projection: Projection, name: str) -> Table:
+    """The projection's table of that name.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    for table in projection.tables:
+        if table.name == name:
+            return table
+    known = ", ".join(table.name for table in projection.tables)
+    raise InvalidInput(f"read model {projection.name!r} has no table {name!r}: it has {known}")
+
+
 class EventSource(Protocol):
     """The log, as a projection reads it."""
 
@@ -120,13 +146,38 @@ class EventSource(Protocol):
         ...
 
 
+OPERATORS: Final = ("=", "<", "<=", ">", ">=", "in")
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`column` `operator` `value`; operators: `=`, `<`, `<=`, `>`, `>=`, `in`."""
+    """`column` `operator` `value`; an empty column meets no condition.
+
+    Raises:
+        InvalidInput: the operator is none of `OPERATORS`.
+    """
 
     column: str
     operator: str
     value: Any
+
+    def __post_init__(self) -> None:
+        if self.operator not in OPERATORS:
+            raise InvalidInput(f"operator {self.operator!r} is unknown: use one of {', '.join(OPERATORS)}")
+
+
+def check_order(table: Table, order_by: Sequence[tuple[str, bool]], after: Mapping[str, Any] | None) -> None:
+    """Whether rows can be ordered like this and a page can go on behind `after`.
+
+    Raises:
+        InvalidInput: an unknown column, one that may be empty, or an `after` that does not fit the order.
+    """
+    for name, _ in order_by:
+        if table.column(name).nullable:
+            raise InvalidInput(f"rows cannot be ordered by {name!r}, which may be empty")
+    names = [name for name, _ in order_by]
+    if after is not None and (set(after) != set(names) or not names):
+        raise InvalidInput(f"a page behind {dict(after)!r} needs exactly the columns of its order: {names}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,295 @@
+"""Realised profit and loss: for each order, and summed by wallet, day (UTC) and strategy.
+
+The result of an order is what its booked transaction changed in the wallet's lamports, wrapped or not: input,
+output, fee and tip are all in it. Other mints that a trade leaves behind (a few base units of dust) are kept
+beside it, so that nothing is lost. A failed order's fee is its loss. Money: a contradiction halts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from domain.chain import NATIVE, WSOL
+from domain.errors import InvalidInput
+from domain.events import RecordedEvent, to_datetime
+from domain.trading.events import OrderPlaced
+from domain.wallets.events import Posting, WalletTransferred
+from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
+
+NAME: Final = "pnl"
+VERSION: Final = 1
+
+ORDERS: Final = "orders"
+DAILY: Final = "daily"
+
+TABLES: Final = (
+    Table(
+        ORDERS,
+        columns(
+            order_id="text",
+            strategy="text",
+            wallet="text",
+            outcome="text",
+            signature="text?",
+            slot="bigint?",
+            booked_at="bigint?",
+            gross_lamports="numeric",
+            fee_lamports="numeric",
+            tip_lamports="numeric",
+            realised_lamports="numeric",
+            residuals="json",
+        ),
+        key=("order_id",),
+    ),
+    Table(
+        DAILY,
+        columns(
+            wallet="text",
+            day="text",
+            strategy="text",
+            landed="bigint",
+            failed="bigint",
+            wins="bigint",
+            gross_lamports="numeric",
+            fee_lamports="numeric",
+            tip_lamports="numeric",
+            realised_lamports="numeric",
+            residuals="json",
+        ),
+        key=("wallet", "day", "strategy"),
+        indexes=(("day",), ("strategy", "day")),
+    ),
+)
+
+MAX_DAYS: Final = 50_000
+"""Daily rows behind one answer: a hundred wallets over more than a year."""
+
+_LAMPORT_MINTS: Final = frozenset({NATIVE, WSOL})
+_OUTCOMES: Final = {"trade": "landed", "fee": "failed"}
+
+
+class Grouping(StrEnum):
+    """How an answer is cut: one line for each day, or one for the whole range."""
+
+    DAY = "day"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Profit and loss of a group of orders.
+
+    Attributes:
+        wallet, strategy: whose; empty in a sum over several.
+        day: `YYYY-MM-DD` in UTC; empty in a sum over several days.
+        landed: orders whose transaction succeeded.
+        failed: orders whose transaction a program refused; they cost their fee.
+        wins: landed orders that left the wallet richer.
+        gross_lamports: before fee and tip.
+        fee_lamports: base and priority fees taken by the network.
+        tip_lamports: tips paid inside the transactions.
+        realised_lamports: gross less fee less tip: what the wallet's lamports, wrapped or not, gained.
+        residuals: other mints left behind, base units by mint.
+    """
+
+    wallet: str
+    strategy: str
+    day: str
+    landed: int
+    failed: int
+    wins: int
+    gross_lamports: int
+    fee_lamports: int
+    tip_lamports: int
+    realised_lamports: int
+    residuals: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pnl:
+    """Results by group, their sum, and the position of the log they reflect."""
+
+    results: tuple[Result, ...]
+    overall: Result
+    position: int
+
+
+async def pnl(
+    store: ReadStore,
+    *,
+    strategy: str | None = None,
+    wallet: str | None = None,
+    first_day: str | None = None,
+    last_day: str | None = None,
+    by: Grouping = Grouping.TOTAL,
+) -> Pnl:
+    """Realised results, by day or in total, newest day first; days are `YYYY-MM-DD`, both ends included.
+
+    Raises:
+        InvalidInput: more than `MAX_DAYS` daily rows are asked for.
+    """
+    wanted = (
+        ("strategy", "=", strategy),
+        ("wallet", "=", wallet),
+        ("day", ">=", first_day),
+        ("day", "<=", last_day),
+    )
+    where = [Condition(*condition) for condition in wanted if condition[2] is not None]
+    order = [("day", True), ("wallet", False), ("strategy", False)]
+    found = await store.select(READ_MODEL, DAILY, where=where, order_by=order, limit=MAX_DAYS + 1)
+    if len(found.rows) > MAX_DAYS:
+        raise InvalidInput(
+            f"profit and loss over more than {MAX_DAYS:,} daily rows: narrow it by day, wallet or strategy"
+        )
+    days = [Result(**row) for row in found.rows]
+    results = days if by is Grouping.DAY else _by_wallet_and_strategy(days)
+    return Pnl(tuple(results), _sum(days, "", ""), found.position)
+
+
+def _by_wallet_and_strategy(days: Iterable[Result]) -> list[Result]:
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for day in days:
+        groups.setdefault((day.wallet, day.strategy), []).append(day)
+    return [_sum(groups[group], *group) for group in sorted(groups)]
+
+
+def _sum(days: Iterable[Result], wallet: str, strategy: str) -> Result:
+    total = Result(wallet, strategy, "", 0, 0, 0, 0, 0, 0, 0, {})
+    for day in days:
+        total = replace(
+            total,
+            landed=total.landed + day.landed,
+            failed=total.failed + day.failed,
+            wins=total.wins + day.wins,
+            gross_lamports=total.gross_lamports + day.gross_lamports,
+            fee_lamports=total.fee_lamports + day.fee_lamports,
+            tip_lamports=total.tip_lamports + day.tip_lamports,
+            realised_lamports=total.realised_lamports + day.realised_lamports,
+            residuals=_merged(total.residuals, day.residuals),
+        )
+    return total
+
+
+# --- the fold ------------------------------------------------------------------------------------
+
+
+def _order_keys(event: RecordedEvent) -> Keys:
+    return ((ORDERS, (name_of(event.stream),)),)
+
+
+def _booking_keys(event: RecordedEvent) -> Keys:
+    facts: WalletTransferred = event.event
+    if facts.kind not in _OUTCOMES:
+        return ()
+    return (
+        (ORDERS, (name_of(facts.reference),)),
+        (DAILY, (name_of(event.stream), _day(event))),
+    )
+
+
+def _placed(rows: Rows, event: RecordedEvent) -> None:
+    facts: OrderPlaced = event.event
+    order = name_of(event.stream)
+    rows.put(
+        ORDERS,
+        (order,),
+        {
+            "order_id": order,
+            "strategy": name_of(facts.strategy),
+            "wallet": name_of(facts.wallet),
+            "outcome": "open",
+            "signature": None,
+            "slot": None,
+            "booked_at": None,
+            **_money(0, 0, 0),
+            "residuals": {},
+        },
+    )
+
+
+def _transferred(rows: Rows, event: RecordedEvent) -> None:
+    facts: WalletTransferred = event.event
+    outcome = _OUTCOMES.get(facts.kind)
+    if outcome is None:
+        return
+    order = known(rows, ORDERS, (name_of(facts.reference),), event)
+    booked = _booked(facts.postings, name_of(event.stream))
+    settled = {
+        "outcome": outcome,
+        "signature": facts.signature,
+        "slot": facts.slot,
+        "booked_at": event.recorded_at,
+    }
+    rows.put(ORDERS, (order["order_id"],), {**_added(order, booked), **settled})
+    _add_to_day(rows, event, order["strategy"], outcome, booked)
+
+
+def _add_to_day(rows: Rows, event: RecordedEvent, strategy: str, outcome: str, booked: Row) -> None:
+    wallet, day = name_of(event.stream), _day(event)
+    key = (wallet, day, strategy)
+    old = rows.get(DAILY, key) or {
+        "wallet": wallet,
+        "day": day,
+        "strategy": strategy,
+        "landed": 0,
+        "failed": 0,
+        "wins": 0,
+        **_money(0, 0, 0),
+        "residuals": {},
+    }
+    won = outcome == "landed" and booked["realised_lamports"] > 0
+    counted = {outcome: old[outcome] + 1, "wins": old["wins"] + won}
+    rows.put(DAILY, key, {**_added(old, booked), **counted})
+
+
+def _booked(postings: Iterable[Posting], wallet: str) -> Row:
+    """What one transaction changed for the wallet: lamports with fee and tip apart, other mints by mint."""
+    account, realised, fee, tip = f"wallet:{wallet}", 0, 0, 0
+    residuals: Counter[str] = Counter()
+    for posting in postings:
+        if posting.account == account and posting.mint in _LAMPORT_MINTS:
+            realised += posting.amount
+        elif posting.account == account:
+            residuals[posting.mint] += posting.amount
+        elif posting.account == "fees:network":
+            fee += posting.amount
+        elif posting.account.startswith("tips:"):
+            tip += posting.amount
+    return {**_money(realised, fee, tip), "residuals": {m: n for m, n in residuals.items() if n}}
+
+
+def _money(realised: int, fee: int, tip: int) -> Row:
+    return {
+        "gross_lamports": realised + fee + tip,
+        "fee_lamports": fee,
+        "tip_lamports": tip,
+        "realised_lamports": realised,
+    }
+
+
+def _added(row: Row, booked: Row) -> Row:
+    sums = {name: row[name] + booked[name] for name in _money(0, 0, 0)}
+    return {**row, **sums, "residuals": _merged(row["residuals"], booked["residuals"])}
+
+
+def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    total = {mint: some.get(mint, 0) + more.get(mint, 0) for mint in sorted({*some, *more})}
+    return {mint: amount for mint, amount in total.items() if amount}
+
+
+def _day(event: RecordedEvent) -> str:
+    return to_datetime(event.recorded_at).date().isoformat()
+
+
+READ_MODEL: Final = ReadModel(
+    NAME,
+    VERSION,
+    TABLES,
+    {"order.placed": Step(_order_keys, _placed), "wallet.transferred": Step(_booking_keys, _transferred)},
+    halts_on_poison=True,
+)

@@ -1,0 +1,216 @@
+"""What each wallet holds, by the log: balance, what orders have set aside, what is free.
+
+One row for each (wallet, mint); `native` stands for lamports outside any token account. A booking that
+contradicts the log halts this read model: a wrong balance is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from domain.chain import NATIVE
+from domain.events import RecordedEvent
+from domain.wallets.events import (
+    DiscrepancyFound,
+    FundsReleased,
+    FundsReserved,
+    WalletOpened,
+    WalletTransferred,
+)
+from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
+
+NAME: Final = "wallet_balances"
+VERSION: Final = 1
+
+BALANCES: Final = "balances"
+RESERVATIONS: Final = "reservations"
+
+TABLES: Final = (
+    Table(
+        BALANCES,
+        columns(
+            wallet="text",
+            mint="text",
+            balance="numeric",
+            reserved="numeric",
+            discrepancy="boolean",
+            actual="numeric?",
+            updated_position="bigint",
+            updated_slot="bigint?",
+        ),
+        key=("wallet", "mint"),
+    ),
+    Table(
+        RESERVATIONS,
+        columns(
+            wallet="text",
+            order_id="text",
+            mint="text",
+            amount="numeric",
+            native_lamports="numeric",
+            open="boolean",
+        ),
+        key=("wallet", "order_id"),
+    ),
+)
+
+MAX_BALANCES: Final = 10_000
+"""Rows of one answer: a thousand wallets with ten mints each."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalletBalance:
+    """One wallet's holding of one mint, in base units.
+
+    Attributes:
+        wallet: the wallet's address.
+        mint: the token; `native` for lamports.
+        balance: what the log says the wallet holds.
+        reserved: set aside for open orders.
+        discrepancy: whether the chain was once found to disagree.
+        actual: what the chain held when it disagreed.
+        updated_position: the last event that touched this row.
+        updated_slot: the slot that event speaks of.
+    """
+
+    wallet: str
+    mint: str
+    balance: int
+    reserved: int
+    discrepancy: bool
+    actual: int | None
+    updated_position: int
+    updated_slot: int | None
+
+    @property
+    def available(self) -> int:
+        """What a new order may count on, base units."""
+        return self.balance - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class WalletBalances:
+    """Balances and the position of the log they reflect."""
+
+    balances: tuple[WalletBalance, ...]
+    position: int
+
+
+async def wallet_balances(store: ReadStore, wallet: str | None = None) -> WalletBalances:
+    """The balances of one wallet, or of all, by wallet and mint (at most `MAX_BALANCES`)."""
+    where = [Condition("wallet", "=", wallet)] if wallet is not None else []
+    found = await store.select(
+        READ_MODEL, BALANCES, where=where, order_by=[("wallet", False), ("mint", False)], limit=MAX_BALANCES
+    )
+    return WalletBalances(tuple(WalletBalance(**row) for row in found.rows), found.position)
+
+
+# --- the fold ------------------------------------------------------------------------------------
+
+
+def _wallet_keys(event: RecordedEvent) -> Keys:
+    return ((BALANCES, (name_of(event.stream),)),)
+
+
+def _reservation_keys(event: RecordedEvent) -> Keys:
+    wallet = name_of(event.stream)
+    return ((BALANCES, (wallet,)), (RESERVATIONS, (wallet, name_of(event.event.order))))
+
+
+def _balance(rows: Rows, wallet: str, mint: str) -> Row:
+    old = rows.get(BALANCES, (wallet, mint))
+    if old is not None:
+        return old
+    return {
+        "wallet": wallet,
+        "mint": mint,
+        "balance": 0,
+        "reserved": 0,
+        "discrepancy": False,
+        "actual": None,
+        "updated_position": 0,
+        "updated_slot": None,
+    }
+
+
+def _put(rows: Rows, event: RecordedEvent, mint: str, **changes: object) -> None:
+    wallet = name_of(event.stream)
+    row = _balance(rows, wallet, mint)
+    slot = row["updated_slot"] if event.slot is None else event.slot
+    rows.put(
+        BALANCES,
+        (wallet, mint),
+        {**row, **changes, "updated_position": event.position, "updated_slot": slot},
+    )
+
+
+def _opened(rows: Rows, event: RecordedEvent) -> None:
+    facts: WalletOpened = event.event
+    for mint in (NATIVE, *(account.mint for account in facts.token_accounts)):
+        _put(rows, event, mint)
+
+
+def _transferred(rows: Rows, event: RecordedEvent) -> None:
+    facts: WalletTransferred = event.event
+    wallet = name_of(event.stream)
+    account = f"wallet:{wallet}"
+    for posting in facts.postings:
+        if posting.account == account:
+            balance = _balance(rows, wallet, posting.mint)["balance"]
+            _put(rows, event, posting.mint, balance=balance + posting.amount)
+
+
+def _reserved(rows: Rows, event: RecordedEvent) -> None:
+    facts: FundsReserved = event.event
+    wallet, order = name_of(event.stream), name_of(facts.order)
+    _set_aside(rows, event, ((facts.mint, facts.amount), (NATIVE, facts.native_lamports)))
+    rows.put(
+        RESERVATIONS,
+        (wallet, order),
+        {
+            "wallet": wallet,
+            "order_id": order,
+            "mint": facts.mint,
+            "amount": facts.amount,
+            "native_lamports": facts.native_lamports,
+            "open": True,
+        },
+    )
+
+
+def _released(rows: Rows, event: RecordedEvent) -> None:
+    facts: FundsReleased = event.event
+    key = (name_of(event.stream), name_of(facts.order))
+    kept = known(rows, RESERVATIONS, key, event)
+    if kept["open"]:
+        _set_aside(rows, event, ((kept["mint"], -kept["amount"]), (NATIVE, -kept["native_lamports"])))
+        rows.put(RESERVATIONS, key, {**kept, "open": False})
+
+
+def _set_aside(rows: Rows, event: RecordedEvent, amounts: Iterable[tuple[str, int]]) -> None:
+    for mint, amount in amounts:
+        reserved = _balance(rows, name_of(event.stream), mint)["reserved"]
+        _put(rows, event, mint, reserved=reserved + amount)
+
+
+def _disagreed(rows: Rows, event: RecordedEvent) -> None:
+    facts: DiscrepancyFound = event.event
+    _put(rows, event, facts.mint, discrepancy=True, actual=facts.actual)
+
+
+READ_MODEL: Final = ReadModel(
+    NAME,
+    VERSION,
+    TABLES,
+    {
+        "wallet.opened": Step(_wallet_keys, _opened),
+        "wallet.transferred": Step(_wallet_keys, _transferred),
+        "wallet.funds_reserved": Step(_reservation_keys, _reserved),
+        "wallet.funds_released": Step(_reservation_keys, _released),
+        "wallet.discrepancy_found": Step(_wallet_keys, _disagreed),
+    },
+    halts_on_poison=True,
+)
