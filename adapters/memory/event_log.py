@@ -1,0 +1,102 @@
+"""The event log in memory: the same order, bytes and hash chain as the real one; gone with the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from uuid import UUID
+
+from adapters.memory.leases import MemoryLeases
+from adapters.postgres.batch import Known, Request, plan
+from adapters.postgres.doorbell import Doorbell
+from adapters.postgres.following import follow
+from adapters.postgres.hash_chain import GENESIS, ChainWalk
+from adapters.postgres.rows import StoredEvent, encode_appends
+from commands.ports import Appended, Fence, StreamAppend
+from domain.events import RecordedEvent
+
+
+class MemoryEventLog:
+    """Implements `commands.ports.EventLog` for backtests and unit tests.
+
+    Args:
+        leases: whose epochs fence the appends; without them, leases of its own.
+    """
+
+    def __init__(self, leases: MemoryLeases | None = None) -> None:
+        self.leases = leases or MemoryLeases()
+        self._rows: list[StoredEvent] = []
+        self._streams: dict[str, list[int]] = {}
+        self._appended: dict[UUID, Appended] = {}
+        self._bell = Doorbell()
+
+    async def append(
+        self, appends: Sequence[StreamAppend], *, append_id: UUID, fence: Fence | None = None
+    ) -> Appended:
+        """See `commands.ports.EventLog.append`; never LogUnavailable."""
+        encoded = encode_appends(appends)
+        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        request = Request(encoded, append_id, fence, answer, deadline=0.0)
+        position, digest = (self._rows[-1].position, self._rows[-1].hash) if self._rows else (0, GENESIS)
+        versions = {append.stream: len(self._streams.get(append.stream, ())) for append in encoded}
+        made = plan([request], Known(position, digest, versions, self.leases.epochs, self._appended))
+        for _, error in made.refused:
+            raise error
+        ((_, result),) = made.results
+        if not result.repeated:
+            self._store(made.rows)
+            self._appended[append_id] = result
+        return result
+
+    def _store(self, rows: Sequence[StoredEvent]) -> None:
+        for row in rows:
+            self._streams.setdefault(row.stream, []).append(len(self._rows))
+            self._rows.append(row)
+        self._bell.ring()
+
+    async def read(
+        self,
+        after: int = 0,
+        limit: int = 500,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> list[RecordedEvent]:
+        """See `commands.ports.EventLog.read`."""
+        found: list[RecordedEvent] = []
+        for row in self._rows[after : through if through is None else max(through, 0)]:
+            if len(found) == limit:
+                break
+            if topics is None or row.topic in topics:
+                found.append(row.recorded())
+        return found
+
+    async def read_stream(
+        self, stream: str, after_version: int = 0, limit: int = 10_000
+    ) -> list[RecordedEvent]:
+        """See `commands.ports.EventLog.read_stream`."""
+        places = self._streams.get(stream, [])[after_version : after_version + limit]
+        return [self._rows[place].recorded() for place in places]
+
+    async def head(self) -> int:
+        """See `commands.ports.EventLog.head`."""
+        return len(self._rows)
+
+    def follow(
+        self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncIterator[list[RecordedEvent]]:
+        """See `commands.ports.EventLog.follow`."""
+        return follow(self, self._bell, after, topics, limit)
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, bytes]:
+        """Walk the chain; how many events verified, and the last hash.
+
+        Raises:
+            LogCorrupt: naming the first position that is missing or altered.
+        """
+        walk = ChainWalk()
+        for row in self._rows:
+            walk.step(row)
+        if progress is not None:
+            progress(walk.position, len(self._rows))
+        return walk.position, walk.hash

@@ -1,0 +1,157 @@
+"""Turns a batch of waiting appends into chained rows and refuses the losers one by one. Both logs use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from adapters.postgres.hash_chain import link
+from adapters.postgres.rows import EncodedAppend, StoredEvent
+from commands.ports import Appended, Fence
+from domain.errors import ConcurrencyError, DaybookError, FencedOut
+from domain.events import ANY_VERSION, event_id
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One caller's append, waiting.
+
+    Attributes:
+        appends: what to append, all or nothing.
+        append_id: the caller's id.
+        fence: the lease it was decided under.
+        answer: what the caller awaits.
+        deadline: the loop's time after which it is no longer retried.
+    """
+
+    appends: list[EncodedAppend]
+    append_id: UUID
+    fence: Fence | None
+    answer: asyncio.Future[Appended]
+    deadline: float
+
+    def resolve(self, result: Appended | DaybookError) -> None:
+        """Answer the caller, unless it has gone away."""
+        if self.answer.done():
+            return
+        if isinstance(result, DaybookError):
+            self.answer.set_exception(result)
+        else:
+            self.answer.set_result(result)
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of the log where a batch begins.
+
+    Attributes:
+        position: of the head.
+        hash: of the head.
+        versions: of streams; a stream that is not in it has not been looked up.
+        epochs: of leases, where they were looked up.
+        appended: results of append ids that are in the log, where they were looked up.
+    """
+
+    position: int
+    hash: bytes
+    versions: dict[str, int]
+    epochs: dict[str, int] = field(default_factory=dict)
+    appended: dict[UUID, Appended] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a batch comes to.
+
+    Attributes:
+        before: position and hash it follows on.
+        rows: in position order, from the head on, chained.
+        results: each accepted request and where its events stand; `repeated` where they did before.
+        refused: each refused request and why.
+        unseen: versions that callers expect of streams that were not looked up: the log must compare them.
+        fences: epochs of leases that were not looked up: the log must compare them.
+        versions: of the streams, after the batch.
+    """
+
+    before: tuple[int, bytes]
+    rows: list[StoredEvent] = field(default_factory=list)
+    results: list[tuple[Request, Appended]] = field(default_factory=list)
+    refused: list[tuple[Request, DaybookError]] = field(default_factory=list)
+    unseen: dict[str, int] = field(default_factory=dict)
+    fences: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def head(self) -> tuple[int, bytes]:
+        """Position and hash after the batch."""
+        return (self.rows[-1].position, self.rows[-1].hash) if self.rows else self.before
+
+
+def plan(batch: Sequence[Request], known: Known) -> Plan:
+    """Decide every request in turn, each against what the ones before it made of the log.
+
+    A request that cannot be decided on what is known is believed, and what it believes is noted for the log
+    to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version: its streams
+    must be known.
+    """
+    made = Plan((known.position, known.hash))
+    appended = dict(known.appended)
+    for request in batch:
+        earlier = appended.get(request.append_id)
+        if earlier is not None:
+            made.results.append((request, replace(earlier, repeated=True)))
+            continue
+        error = _fence_error(request.fence, known, made) or _version_error(request.appends, known, made)
+        if error is not None:
+            made.refused.append((request, error))
+            continue
+        appended[request.append_id] = result = _accept(request, known, made)
+        made.results.append((request, result))
+    return made
+
+
+def _fence_error(fence: Fence | None, known: Known, made: Plan) -> FencedOut | None:
+    if fence is None:
+        return None
+    current = known.epochs.get(fence.lease, made.fences.get(fence.lease))
+    if current is not None and current != fence.epoch:
+        return FencedOut(fence.lease, fence.epoch, current)
+    return None
+
+
+def _version_error(appends: Sequence[EncodedAppend], known: Known, made: Plan) -> ConcurrencyError | None:
+    for append in appends:
+        actual = _version(append.stream, known, made)
+        if append.expected_version not in {ANY_VERSION, actual} and actual is not None:
+            return ConcurrencyError(append.stream, append.expected_version, actual)
+    return None
+
+
+def _version(stream: str, known: Known, made: Plan) -> int | None:
+    version = made.versions.get(stream)
+    return known.versions.get(stream) if version is None else version
+
+
+def _accept(request: Request, known: Known, made: Plan) -> Appended:
+    position, digest = made.head
+    first, ids = position + 1, []
+    if request.fence is not None:
+        made.fences[request.fence.lease] = request.fence.epoch
+    for stream, expected, events, cause, recorded_at, slot in request.appends:
+        version = _version(stream, known, made)
+        if version is None:
+            made.unseen[stream] = version = expected
+        for topic, class_version, data in events:
+            position, version = position + 1, version + 1
+            id_ = event_id(stream, version)
+            row = (
+                position, stream, version, topic, class_version, recorded_at, id_, cause.causation_id,
+                cause.correlation_id, cause.actor, slot, data,
+            )  # fmt: skip
+            digest = link(digest, row)
+            made.rows.append(StoredEvent._make((*row, digest)))
+            ids.append(id_)
+        made.versions[stream] = version
+    return Appended(first, position, tuple(ids))

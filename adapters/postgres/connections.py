@@ -1,0 +1,106 @@
+"""Connections to the log's database: as the writer's role, bounded in time, their failures told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import asyncpg
+
+from domain.errors import LogUnavailable, SetupError
+
+WRITER_ROLE: Final = "daybook_writer"
+"""Every connection of the log acts as this role; it may insert and read, not change."""
+
+CONNECT_TIMEOUT_S: Final = 5.0
+"""A server on this machine answers in milliseconds, one across a data centre in tens."""
+
+COMMAND_TIMEOUT_S: Final = 10.0
+"""The longest command, a page of 500 rows or a batch, takes milliseconds; longer is a server in trouble."""
+
+POOL_SIZE: Final = 8
+"""Readers, bookmarks and leases of one process take turns; each holds a connection for milliseconds."""
+
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash recovery, starting up
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.InterfaceError,  # the connection closed under a call
+    asyncpg.LockNotAvailableError,  # the fence was not free in time
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+"""What is raised when the database is away or in trouble: try again later."""
+
+_SETTINGS: Final = {
+    "role": WRITER_ROLE,
+    "application_name": "daybook",
+    # A log is read through its indexes, whatever the statistics of a young or quickly growing table say.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    # A process that freezes while it holds the fence is cut off, and the others go on.
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "9s",
+}
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "timeout": CONNECT_TIMEOUT_S,
+    "command_timeout": COMMAND_TIMEOUT_S,
+    "server_settings": _SETTINGS,
+}
+
+
+async def connect(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection in the writer's role.
+
+    Raises:
+        SetupError: the URL, the credentials, the database or the role is not right.
+        LogUnavailable: no server answers there.
+    """
+    with explained():
+        return await asyncpg.connect(database_url, **_OPTIONS)
+
+
+async def open_pool(database_url: str, size: int = POOL_SIZE) -> asyncpg.Pool[asyncpg.Record]:
+    """A pool of connections in the writer's role, the first of them made.
+
+    Raises:
+        SetupError: the URL, the credentials, the database or the role is not right.
+        LogUnavailable: no server answers there.
+    """
+    with explained():
+        return await asyncpg.create_pool(database_url, min_size=1, max_size=size, **_OPTIONS)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise the driver's errors as ours."""
+    try:
+        yield
+    except Exception as error:
+        ours = explain(error)
+        if ours is error:
+            raise
+        raise ours from error
+
+
+def explain(error: Exception) -> Exception:
+    """The error for the caller: which of ours it is, or itself where it is none of the database's."""
+    if isinstance(error, asyncpg.InvalidCatalogNameError | asyncpg.InvalidAuthorizationSpecificationError):
+        return SetupError(f"connecting to PostgreSQL was refused: {error}; check DAYBOOK_DATABASE_URL")
+    if isinstance(error, asyncpg.ClientConfigurationError | ValueError):
+        return SetupError(f"DAYBOOK_DATABASE_URL is not a PostgreSQL URL: {error}")
+    if isinstance(error, asyncpg.InvalidParameterValueError | asyncpg.UndefinedObjectError) and (
+        WRITER_ROLE in str(error)
+    ):
+        return SetupError(f"the database has no role {WRITER_ROLE!r}: run `daybook migrate`")
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
+        return SetupError(f"the database has no event log ({error}): run `daybook migrate`")
+    if isinstance(error, AWAY):
+        return LogUnavailable(
+            f"the event log's database did not answer ({type(error).__name__}: {error}): check that "
+            "PostgreSQL runs and has disk space; an append may be retried with the same append id"
+        )
+    return error

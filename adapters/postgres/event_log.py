@@ -1,0 +1,215 @@
+"""The event log in PostgreSQL: the record of everything, appended by one writer, read by position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from adapters.postgres.connections import connect, explain, explained, open_pool
+from adapters.postgres.doorbell import Doorbell
+from adapters.postgres.following import follow
+from adapters.postgres.hash_chain import ChainWalk
+from adapters.postgres.rows import COLUMNS, StoredEvent, encode_appends
+from adapters.postgres.writer import CoalescingWriter
+from commands.ports import Appended, Fence, StreamAppend
+from domain.errors import DaybookError, LogCorrupt
+from domain.events import RecordedEvent
+
+UNAVAILABLE_AFTER_S: Final = 10.0
+"""How long an append is retried while PostgreSQL is away; a restart takes about two seconds."""
+
+RELISTEN_PAUSE_S: Final = 1.0
+"""Between attempts to listen again; meanwhile followers poll."""
+
+VERIFY_PAGE: Final = 1_000
+"""Rows of one read while verifying; pages of 500 to 1,000 are the fastest."""
+
+_BY_POSITION: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2"  # noqa: S608 - constants
+_BY_STREAM: Final = (
+    f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3"  # noqa: S608 - constants
+)
+_END: Final = 2**63 - 1
+_log = structlog.get_logger(__name__)
+
+
+class PostgresEventLog:
+    """Implements `commands.ports.EventLog`; open it with `PostgresEventLog.open` and close it.
+
+    Attributes:
+        pool: connections in the writer's role, shared with leases and bookmarks.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], writer: CoalescingWriter, bell: Doorbell) -> None:
+        self.pool = pool
+        self._writer = writer
+        self._bell = bell
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, database_url: str, *, unavailable_after_s: float = UNAVAILABLE_AFTER_S) -> Self:
+        """Connect, and start writing and listening.
+
+        Args:
+            database_url: a PostgreSQL URL; a unix socket's folder may stand in `?host=`.
+            unavailable_after_s: how long an append is retried while the database is away.
+
+        Raises:
+            SetupError: the database is not there or not migrated.
+            LogUnavailable: no server answers.
+        """
+        pool = await open_pool(database_url)
+        log = cls(pool, CoalescingWriter(database_url, unavailable_after_s=unavailable_after_s), Doorbell())
+        try:
+            await log.head()
+        except BaseException:
+            await log.close()
+            raise
+        log._start(database_url)
+        return log
+
+    def _start(self, database_url: str) -> None:
+        self._tasks = [
+            asyncio.create_task(self._writer.run(), name="event log writer"),
+            asyncio.create_task(_listen(database_url, self._bell), name="event log doorbell"),
+        ]
+
+    async def close(self) -> None:
+        """Stop; appends that were not answered are told so."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def append(
+        self, appends: Sequence[StreamAppend], *, append_id: UUID, fence: Fence | None = None
+    ) -> Appended:
+        """See `commands.ports.EventLog.append`."""
+        return await self._writer.append(encode_appends(appends), append_id, fence)
+
+    async def read(
+        self,
+        after: int = 0,
+        limit: int = 500,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> list[RecordedEvent]:
+        """See `commands.ports.EventLog.read`."""
+        rows = await self.read_rows(after, limit, through=through, topics=topics)
+        return [row.recorded() for row in rows]
+
+    async def read_rows(
+        self,
+        after: int = 0,
+        limit: int = 500,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> list[StoredEvent]:
+        """As `read`, undecoded: for the relay and for verification."""
+        query, arguments = _page_query(after, through, limit, topics)
+        with explained():
+            return [StoredEvent._make(row) for row in await self.pool.fetch(query, *arguments)]
+
+    async def read_stream(
+        self, stream: str, after_version: int = 0, limit: int = 10_000
+    ) -> list[RecordedEvent]:
+        """See `commands.ports.EventLog.read_stream`."""
+        with explained():
+            rows = await self.pool.fetch(_BY_STREAM, stream, after_version, limit)
+        return [StoredEvent._make(row).recorded() for row in rows]
+
+    async def head(self) -> int:
+        """See `commands.ports.EventLog.head`."""
+        position, _ = await self._head()
+        return position
+
+    async def _head(self) -> tuple[int, bytes]:
+        with explained():
+            row = await self.pool.fetchrow("SELECT position, hash FROM log_head")
+        if row is None:
+            raise LogCorrupt(1, "table log_head is empty")
+        return row["position"], row["hash"]
+
+    def follow(
+        self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncIterator[list[RecordedEvent]]:
+        """See `commands.ports.EventLog.follow`; waits while the database is away."""
+        return follow(self, self._bell, after, topics, limit)
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, bytes]:
+        """Walk the chain from the first event to the head as it is now.
+
+        Args:
+            progress: told the verified position and the head, after each page.
+
+        Returns:
+            How many events verified, and the last hash.
+
+        Raises:
+            LogCorrupt: naming the first position that is missing or altered.
+            LogUnavailable: the database does not answer.
+        """
+        head, head_hash = await self._head()
+        walk = ChainWalk()
+        while rows := await self.read_rows(walk.position, VERIFY_PAGE, through=head):
+            for row in rows:
+                walk.step(row)
+            if progress is not None:
+                progress(walk.position, head)
+        walk.finish(head, head_hash)
+        return walk.position, walk.hash
+
+
+def _page_query(
+    after: int, through: int | None, limit: int, topics: Collection[str] | None
+) -> tuple[str, list[Any]]:
+    """One page by position; topics of one category leave the other's partitions unread."""
+    arguments: list[Any] = [after, _END if through is None else through, limit]
+    query = _BY_POSITION
+    if topics is not None:
+        arguments.append(list(topics))
+        query += " AND type = ANY ($4)"
+        categories = {topic.startswith("market.") for topic in topics}
+        if len(categories) == 1:
+            query += " AND category = 'market'" if categories.pop() else " AND category = 'domain'"
+    return query + " ORDER BY position LIMIT $3", arguments
+
+
+async def _listen(database_url: str, bell: Doorbell) -> None:
+    """Ring whenever any process has appended; listens again when the connection is lost."""
+    while True:
+        try:
+            connection = await connect(database_url)
+        except DaybookError as error:
+            _log.warning("followers poll: listening failed", error=str(error))
+        else:
+            await _ring_until_lost(connection, bell)
+        await asyncio.sleep(RELISTEN_PAUSE_S)
+
+
+async def _ring_until_lost(connection: asyncpg.Connection[asyncpg.Record], bell: Doorbell) -> None:
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _connection: lost.set())
+    try:
+        await connection.add_listener("daybook_events", lambda *_notice: bell.ring())
+        bell.ring()
+        await lost.wait()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        _log.warning("followers poll: listening failed", error=str(explain(error)))
+    finally:
+        connection.terminate()

@@ -1,0 +1,63 @@
+"""Follows a log: history, then live, without gap or double, for any log that is read by position."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Final, Protocol
+
+import structlog
+
+from adapters.postgres.doorbell import Doorbell, wait
+from domain.errors import LogUnavailable
+from domain.events import RecordedEvent
+
+POLL_S: Final = 1.0
+"""How late a follower may be when the ring is lost with its connection."""
+
+AWAY_PAUSE_S: Final = 0.5
+"""Between attempts while the log is away; a follower waits it out, for as long as it is wanted."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Readable(Protocol):
+    """What following needs of a log."""
+
+    async def read(
+        self,
+        after: int = 0,
+        limit: int = 500,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> list[RecordedEvent]:
+        """Up to `limit` events after a position, in order."""
+        ...
+
+    async def head(self) -> int:
+        """The newest position."""
+        ...
+
+
+async def follow(
+    log: Readable, bell: Doorbell, after: int, topics: Collection[str] | None, limit: int
+) -> AsyncIterator[list[RecordedEvent]]:
+    """Batches of at most `limit` events after `after`, until closed.
+
+    Commit order is position order, so whatever lies at or below the head read first is complete: once a page
+    up to it comes back short, the follower has seen all of it, also where `topics` leaves events out.
+    """
+    while True:
+        ring = bell.listen()
+        try:
+            head = await log.head()
+            page = await log.read(after, limit, through=head, topics=topics) if head > after else []
+        except LogUnavailable as error:
+            _log.warning("following waits for the event log", after=after, error=str(error))
+            await wait(ring, AWAY_PAUSE_S)
+            continue
+        after = page[-1].position if len(page) == limit else max(after, head)
+        if page:
+            yield page
+        if len(page) < limit:
+            await wait(ring, POLL_S)

@@ -1,0 +1,141 @@
+"""A row of the log as both logs keep it, what an append must look like, and what a reader gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from adapters.postgres.codec import decode, encode
+from commands.ports import StreamAppend
+from domain.chain import Slot
+from domain.errors import InvalidInput
+from domain.events import ANY_VERSION, AggregateEvent, Cause, DomainEvent, RecordedEvent
+
+MAX_DATA_BYTES: Final = 1_000_000
+"""Of one event: JetStream's message limit of 1 MiB less room for subject and headers."""
+
+MAX_NAME_BYTES: Final = 200
+"""Of a stream, type or actor: subjects and index entries stay small."""
+
+MAX_EVENTS: Final = 10_000
+"""Of one append: more than any decision makes, and still one short transaction."""
+
+_I64_MAX: Final = 2**63 - 1
+
+Row: TypeAlias = tuple[int, str, int, str, int, int, UUID, UUID | None, UUID, str, int | None, bytes]
+"""The fields of a StoredEvent without the hash, in order."""
+
+
+class StoredEvent(NamedTuple):
+    """One row of the log, undecoded; the order of `COLUMNS`."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    class_version: int
+    recorded_at: int
+    event_id: UUID
+    causation_id: UUID | None
+    correlation_id: UUID
+    actor: str
+    slot: int | None
+    data: bytes
+    hash: bytes
+
+    def recorded(self) -> RecordedEvent:
+        """The event with its envelope, in today's shape.
+
+        Raises:
+            DecodeError: when the bytes do not fit their type.
+        """
+        return RecordedEvent(
+            self.position, self.stream, self.version, self.topic, self.class_version, self.recorded_at,
+            self.event_id, Cause(self.correlation_id, self.causation_id, self.actor),
+            None if self.slot is None else Slot(self.slot),
+            decode(self.topic, self.class_version, self.data, self.stream, self.version, self.position),
+        )  # fmt: skip
+
+
+COLUMNS: Final = (
+    "position, stream, version, type, schema_version, recorded_at, event_id, causation_id, correlation_id, "
+    "actor, slot, data, hash"
+)
+"""The columns of table `events` in the order of StoredEvent."""
+
+
+class EncodedAppend(NamedTuple):
+    """A StreamAppend whose events are bytes: (topic, schema version, data) each."""
+
+    stream: str
+    expected_version: int
+    events: list[tuple[str, int, bytes]]
+    cause: Cause
+    recorded_at: int
+    slot: int | None
+
+
+def encode_appends(appends: Sequence[StreamAppend]) -> list[EncodedAppend]:
+    """Check and encode what a caller wants appended, in the caller's own time.
+
+    Raises:
+        InvalidInput: an empty append, a stream named twice, an unknown type, an over-long name or event.
+    """
+    if not appends or not all(append.events for append in appends):
+        raise InvalidInput("an append without events was asked for: append at least one event to each stream")
+    if len({append.stream for append in appends}) != len(appends):
+        raise InvalidInput("an append names a stream twice: put its events into one StreamAppend")
+    if sum(len(append.events) for append in appends) > MAX_EVENTS:
+        raise InvalidInput(f"an append holds more than {MAX_EVENTS} events: split it")
+    return [_encode_append(append) for append in appends]
+
+
+def _encode_append(append: StreamAppend) -> EncodedAppend:
+    _check_name("stream", append.stream)
+    _check_name("actor", append.cause.actor)
+    for what, number in (("recorded_at", append.recorded_at), ("slot", append.slot or 0)):
+        if not 0 <= number <= _I64_MAX:
+            raise InvalidInput(f"{what} {number} of an append to {append.stream!r} is not a 64-bit count")
+    if append.expected_version < ANY_VERSION:
+        raise InvalidInput(f"expected version {append.expected_version} of {append.stream!r} is below -1")
+    events = [
+        _encode_event(append, event, place)
+        for place, event in enumerate(append.events, append.expected_version + 1)
+    ]
+    return EncodedAppend(
+        append.stream, append.expected_version, events, append.cause, append.recorded_at, append.slot
+    )
+
+
+def _encode_event(append: StreamAppend, event: DomainEvent, version: int) -> tuple[str, int, bytes]:
+    if isinstance(event, AggregateEvent):
+        _check_origin(append, event, version)
+    data = encode(event)
+    if len(data) > MAX_DATA_BYTES:
+        raise InvalidInput(
+            f"event {event.TOPIC!r} for stream {append.stream!r} has {len(data)} bytes, the limit is "
+            f"{MAX_DATA_BYTES}: record a reference to the large thing instead"
+        )
+    return event.TOPIC, event.class_version, data
+
+
+def _check_origin(append: StreamAppend, event: AggregateEvent, version: int) -> None:
+    """Stream and version are read back from the row, so the event must agree with them now."""
+    if append.expected_version == ANY_VERSION:
+        raise InvalidInput(
+            f"event {event.TOPIC!r} of an aggregate was to be appended at any version of "
+            f"{append.stream!r}: give the version the aggregate was decided on"
+        )
+    if (event.originator_id, event.originator_version) != (append.stream, version):
+        raise InvalidInput(
+            f"event {event.TOPIC!r} says version {event.originator_version} of {event.originator_id!r} but "
+            f"would be stored as version {version} of {append.stream!r}: append it to its own stream"
+        )
+
+
+def _check_name(what: str, name: str) -> None:
+    if not name or not name.isprintable() or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        raise InvalidInput(
+            f"{what} {name[:50]!r} is not a name: 1 to {MAX_NAME_BYTES} bytes of printable text"
+        )
