@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from adapters.embedded.stack import StackUrls, attach
 
 
 @pytest.fixture(scope="session")
-def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One data folder for the session, the same one for all workers of pytest-xdist."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "stack"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield base.parent / "stack"  # the others may still use it: pytest removes it some sessions later
+    else:
+        yield base / "stack"
+        shutil.rmtree(base / "stack", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

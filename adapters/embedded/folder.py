@@ -18,6 +18,7 @@ import pwd
 import re
 import secrets
 import shutil
+import socket
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -107,8 +108,8 @@ class Folder:
 
         The caller removes one that is outside (see `stack.json`); both are 0700 and ours.
         """
-        if len(os.fsencode(self.run)) <= SOCKET_FOLDER_BYTES and PLAIN_PATH.fullmatch(str(self.run)):
-            self.run.mkdir(mode=0o700, exist_ok=True)
+        short = len(os.fsencode(self.run)) <= SOCKET_FOLDER_BYTES
+        if short and PLAIN_PATH.fullmatch(str(self.run)) and _takes_sockets(self.run):
             return self.run
         return Path(tempfile.mkdtemp(prefix="daybook-", dir="/tmp"))
 
@@ -252,6 +253,18 @@ def _check_format(folder: Folder) -> None:
             f"the data folder {folder.root} has format {found!r} and this daybook reads format {FORMAT}: "
             "use the daybook version that made it, or name another folder with --data-dir"
         )
+
+
+def _takes_sockets(place: Path) -> bool:
+    """Folders shared into a container or a virtual machine often take files but no sockets."""
+    probe = place / "probe.sock"
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(probe))
+        probe.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _name(uid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -79,6 +80,7 @@ class Postgres(Server):
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
             beside.rename(data)
+            _sync(data.parent)
         self._check_version()
         (data / "postmaster.pid").unlink(missing_ok=True)  # no server has this folder: see recovery.py
 
@@ -138,6 +140,7 @@ class Postgres(Server):
         single = [str(self.place.binaries.postgres), "--single", "-D", str(data), "-c", "exit_on_error=on"]
         self._run([*single, "postgres"], self._first_sql())
         (data / "pg_hba.conf").write_text(HBA)
+        _sync(data / "pg_hba.conf")
         if self.place.run_as is not None:
             self.place.run_as.own_tree(data)
 
@@ -168,3 +171,12 @@ class Postgres(Server):
         if done.returncode != 0 or any("FATAL" in line or "ERROR" in line for line in errors):
             raise failed(f"preparing PostgreSQL with {Path(command[0]).name}", " | ".join(errors[-5:]))
         return done.stdout
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk: a power cut may follow the first commit."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from .folder import Folder, check_unused, existing_folder, lay_out, open_folder
 START_TIMEOUT_S = 150.0  # longer than the supervisor's own bounds, so that its sentence arrives
 STOP_TIMEOUT_S = 60.0  # longer than the slowest server's stop
 POLL_S = 0.01
-PACKAGES = Path(__file__).parents[2]  # where `adapters` and `domain` are found, installed or not
 
 
 @dataclass(frozen=True)
@@ -126,12 +124,15 @@ def up(data_dir: Path, *, nats_port: int | None = None) -> StackUrls:
 def down(data_dir: Path) -> bool:
     """Stop the servers whoever uses them; True when there were any. Raises SetupError."""
     folder = existing_folder(data_dir)
-    connection = _connect(folder) if folder is not None else None
-    if connection is None:
+    if folder is None:
         return False
-    with connection:
-        control.send(connection, {"do": "down"})
-        _wait_closed(connection)
+    with _locked(folder):  # a start under way is finished first
+        connection = _connect(folder)
+        if connection is None:
+            return False
+        with connection, contextlib.suppress(BrokenPipeError):
+            control.send(connection, {"do": "down"})
+            _wait_closed(connection)
     return True
 
 
@@ -209,16 +210,16 @@ def _start(folder: Folder, nats_port: int | None) -> tuple[socket.socket, dict[s
 
 def _spawn(folder: Folder, connection: int, nats_port: int | None) -> None:
     request = {"data_dir": str(folder.root), "connection": connection, "nats_port": nats_port}
-    inherited = os.environ.get("PYTHONPATH")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGES), inherited]))}
-    with folder.log("supervisor").open("w") as log:
+    path = folder.log("supervisor")
+    if path.exists():
+        path.replace(path.with_suffix(".log.1"))  # what the last one said before it ended
+    with path.open("w") as log:
         subprocess.run(  # noqa: S603 - our own interpreter with our own module
             [sys.executable, "-P", "-m", "adapters.embedded.supervisor", json.dumps(request)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",  # it must not keep the caller's folder busy
-            env=environment,
             pass_fds=(connection,),
             start_new_session=True,  # a Ctrl-C in our terminal is for us, not for the servers
             timeout=START_TIMEOUT_S,

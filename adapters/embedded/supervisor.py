@@ -40,7 +40,9 @@ START_TIMEOUT_S = 60.0  # measured 0.2 s warm; recovery of 512 MB of WAL on a sl
 POLL_S = 0.01
 TICK_S = 5.0  # how often logs are bounded and the folder is looked for
 SEND_TIMEOUT_S = 2.0  # a user that does not read its answer is dropped
-MAX_RESTARTS = 5  # per server and RESTART_WINDOW_S: one that keeps dying is broken, not unlucky
+# A server that dies is started again at once, but one that keeps dying (a full disk) only once per tick:
+# so it comes back when its trouble is over, and the attempts end with the stack's last user.
+QUICK_RESTARTS = 5
 RESTART_WINDOW_S = 60.0
 PORT_ATTEMPTS = 3  # a free port lost between choosing and listening; twice in a row is already rare
 
@@ -223,14 +225,13 @@ class Supervisor:
                 self._restart(server)
 
     def _restart(self, server: Server) -> None:
-        """A server that died is started again on the same address; one that keeps dying ends the stack."""
+        """Start a server that died again, on the same address."""
         now = time.monotonic()
         recent = [moment for moment in self.restarts[server.name] if now - moment < RESTART_WINDOW_S]
+        if len(recent) >= QUICK_RESTARTS and now - recent[-1] < TICK_S:
+            return
         self.restarts[server.name] = [*recent, now]
         logger.warning("%s died (restarts: %d): %s", server.name, len(recent), server.log_tail())
-        if len(recent) >= MAX_RESTARTS:
-            self.stopping = True
-            return
         if server is self.postgres:  # its backends notice, but one of them may still hold the memory
             recovery.end_processes_in(self.postgres.data_folder(), wait_s=0.0)
         try:

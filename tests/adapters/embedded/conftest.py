@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from adapters.embedded.stack import attach
+from adapters.embedded.stack import attach, down
 
 PATIENCE_S = 30.0  # a busy machine; normally a tenth of a second
 
@@ -30,11 +31,14 @@ Hold = Callable[[Path], "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder whose first start is behind it, so that each test starts it in half a second."""
     made = tmp_path_factory.mktemp("embedded") / "data"
     with attach(made):
-        return made
+        pass
+    yield made
+    down(made)
+    shutil.rmtree(made)
 
 
 @pytest.fixture

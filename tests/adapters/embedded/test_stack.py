@@ -16,6 +16,7 @@ import nats
 import pytest
 import redis.asyncio
 
+from adapters.embedded.server import LOG_BYTES
 from adapters.embedded.stack import StackUrls, attach, down, status, up
 
 
@@ -163,6 +164,17 @@ def test_everything_is_the_owners_alone(folder: Path) -> None:
         closed = (folder, folder / "secrets.json", folder / "stack.json", folder / "servers", folder / "run")
         private = (folder / "servers" / "pg", folder / "servers" / "nats.conf", *closed)
         assert [path for path in private if path.stat().st_mode & 0o077] == []
+
+
+def test_logs_are_bounded(folder: Path, until: Callable[[Callable[[], object]], None]) -> None:
+    """A log that has grown too long is cut while its server goes on writing to it."""
+    log = folder / "logs" / "nats.log"
+    with attach(folder):
+        with log.open("ab") as file:
+            file.write(b"x" * (LOG_BYTES + 1))
+        until(lambda: log.stat().st_size < LOG_BYTES)
+        assert log.with_suffix(".log.1").stat().st_size > LOG_BYTES
+    assert b"Server Exiting" in log.read_bytes()
 
 
 def test_status_tells_each_server(folder: Path) -> None:
