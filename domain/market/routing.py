@@ -1,8 +1,9 @@
 """Cycles: ways through two pools that end in the token they began with, and the input that gains most.
 
 A constant product swap gives out = p*x / (q + r*x), so a chain of them does too, and out - x is greatest at
-x = (sqrt(p*q) - q) / r. That is exact but for the rounding of the program's whole numbers, so the integers
-around it are quoted one by one.
+x = (sqrt(p*q) - q) / r. That is exact but for the rounding of the program's whole numbers: one unit of a
+six-decimals token is thousands of lamports, so many inputs give the same middle amount. The whole numbers
+around the optimum are therefore quoted one by one, inputs as well as the cheapest inputs of middle amounts.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from math import isqrt
 from typing import Final, NamedTuple
 
 from domain.chain import Mint
-from domain.market.amm.constant_product import RATE, CreatorFeeOn, quote_exact_in
+from domain.errors import QuoteError
+from domain.market.amm.constant_product import RATE, CreatorFeeOn, quote_exact_in, quote_exact_out
 from domain.market.events import PoolUpdated
 from domain.market.pools import curve
 from domain.money import U64_MAX
 
-_NEIGHBOURS: Final = 8  # rounding moves the best integer by a few units; wider searches found nothing better
-_MOVES: Final = 8  # how often the search may shift to a better edge: bounds it at 137 quotes
+_NEIGHBOURS: Final = 4  # rounding moves the best whole number by a few units
+_MOVES: Final = 8  # how often the search may move on to a better one: bounds it at 9 * 18 * 3 quotes
+_TRIMS: Final = 4  # an exact-out quote may ask for a few units more than the cheapest input
 
 
 class Hop(NamedTuple):
@@ -89,7 +92,7 @@ def best_input(path: Sequence[Hop], max_input: int) -> Cycle | None:
         return None
     best = _best_near(path, centre, limit)
     for _ in range(_MOVES):
-        if abs(best.amount_in - centre) < _NEIGHBOURS:
+        if best.amount_in == centre:
             break
         centre = best.amount_in
         best = _best_near(path, centre, limit)
@@ -113,8 +116,24 @@ def _rank(cycle: Cycle) -> tuple[int, int]:
 
 
 def _best_near(path: Sequence[Hop], centre: int, limit: int) -> Cycle:
-    near = range(max(1, centre - _NEIGHBOURS), min(limit, centre + _NEIGHBOURS) + 1)
-    return max((run_through(path, amount) for amount in near), key=_rank)
+    inputs = {centre + step for step in range(-_NEIGHBOURS, _NEIGHBOURS + 1)}
+    middle = run_through(path, centre).amounts[1]
+    inputs |= {_cheapest(path[0], middle + step) for step in range(-_NEIGHBOURS, _NEIGHBOURS + 1)}
+    return max((run_through(path, amount) for amount in inputs if 0 < amount <= limit), key=_rank)
+
+
+def _cheapest(hop: Hop, amount_out: int) -> int:
+    """The smallest input from which `amount_out` arrives; 0 when no input does."""
+    pool, a_to_b = curve(hop.pool), hop.mint_in == hop.pool.mint_a
+    try:
+        amount = quote_exact_out(pool, amount_out, a_to_b=a_to_b).amount_in
+    except QuoteError:
+        return 0
+    for _ in range(_TRIMS):
+        if amount <= 1 or quote_exact_in(pool, amount - 1, a_to_b=a_to_b).amount_out < amount_out:
+            break
+        amount -= 1
+    return amount
 
 
 def _optimum(path: Sequence[Hop]) -> int:

@@ -39,11 +39,12 @@ class Strategy(BaseAggregate[str]):
     Reconfigured = StrategyReconfigured
     Stopped = StrategyStopped
 
-    kind: str
-    wallet: str
-    parameters: ArbitrageParameters
-    limits: RiskLimits
-    stopped: str | None
+    def __init__(self) -> None:
+        self.kind: str
+        self.wallet: str
+        self.parameters: ArbitrageParameters
+        self.limits: RiskLimits
+        self.stopped: str | None
 
     @classmethod
     def start(

@@ -50,8 +50,9 @@ class Opportunity(BaseAggregate[str]):
     Found = OpportunityFound
     Declined = OpportunityDeclined
 
-    found: OpportunityFound
-    declined: str | None
+    def __init__(self) -> None:
+        self.found: OpportunityFound
+        self.declined: str | None
 
     def decline(self, refusal: Refusal, at: int) -> None:
         """Put on record that it will not be taken.

@@ -100,13 +100,14 @@ class Order(BaseAggregate[str]):
     Expired = OrderExpired
     Abandoned = OrderAbandoned
 
-    placed: OrderPlaced
-    state: OrderState
-    attempt: int
-    signed: OrderSigned | None
-    observed: OrderObserved | None
-    sends: int
-    answer: str | None
+    def __init__(self) -> None:
+        self.placed: OrderPlaced
+        self.state: OrderState
+        self.attempt: int
+        self.signed: OrderSigned | None
+        self.observed: OrderObserved | None
+        self.sends: int
+        self.answer: str | None
 
     @classmethod
     def place(

@@ -50,14 +50,15 @@ class Wallet(BaseAggregate[str]):
     Released = FundsReleased
     Discrepancy = DiscrepancyFound
 
-    address: Address
-    token_accounts: tuple[TokenAccount, ...]
-    reserve_lamports: Lamports
-    expected: dict[Mint, int]
-    reserved: dict[str, FundsReserved]
-    booked: set[Signature]
-    last_slot: Slot
-    discrepancy: DiscrepancyFound | None
+    def __init__(self) -> None:
+        self.address: Address
+        self.token_accounts: tuple[TokenAccount, ...]
+        self.reserve_lamports: Lamports
+        self.expected: dict[Mint, int]
+        self.reserved: dict[str, FundsReserved]
+        self.booked: set[Signature]
+        self.last_slot: Slot
+        self.discrepancy: DiscrepancyFound | None
 
     @classmethod
     def open(
