@@ -10,13 +10,14 @@ from typing import Final
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
-from solders.token import ID as TOKEN_PROGRAM
+from solders.token import ID
 from solders.token.state import Mint, TokenAccount, TokenAccountState
 
 from adapters.solana.programs.layout import check_owner
 from domain.errors import DecodeError
 from domain.market.amm.constant_product import TransferFee
 
+TOKEN_PROGRAM: Final = ID
 TOKEN_2022_PROGRAM: Final = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
 TOKEN_PROGRAMS: Final = (TOKEN_PROGRAM, TOKEN_2022_PROGRAM)
 NATIVE_MINT: Final = Pubkey.from_string("So11111111111111111111111111111111111111112")
@@ -30,7 +31,7 @@ _TYPE_MINT: Final = 1
 _TYPE_ACCOUNT: Final = 2
 _TRANSFER_FEE_CONFIG: Final = 1
 _TRANSFER_FEE: Final = Struct(
-    "<72xQQQHQQH"
+    "<72xQQHQQH"
 )  # two authorities and the withheld amount, then older and newer fee
 _TRANSFER_CHECKED: Final = Struct("<BQB")
 
