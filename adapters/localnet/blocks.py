@@ -80,6 +80,10 @@ class Blocks:
         del self._by_hash[block.blockhash]
         return block
 
+    def parent_slot(self) -> int:
+        """The slot of the block before the open one."""
+        return self._kept[-2].slot if len(self._kept) > 1 else self._kept[0].slot
+
     def unfinalized(self) -> int:
         """How many blocks could be rolled back."""
         return min(len(self._kept) - 1, FINALIZED_AFTER - 1)
@@ -88,6 +92,13 @@ class Blocks:
         """Whether a transaction naming `blockhash` is accepted by the bank at `view`."""
         named = self._by_hash.get(blockhash)
         return named is not None and named.height <= view.height <= named.height + MAX_AGE
+
+    def valid_name(self, blockhash: str, view: Block) -> bool:
+        """Whether the blockhash written as base58 is accepted by the bank at `view`."""
+        try:
+            return self.valid(Hash.from_string(blockhash), view)
+        except ValueError:
+            return False
 
     def depth(self, slot: int) -> int:
         """How many blocks lie after the one at `slot` (0 for the open one)."""

@@ -47,8 +47,8 @@ class Listener(Protocol):
         """`block` was opened."""
         ...
 
-    def rolled_back(self, changed: Iterable[Pubkey]) -> None:
-        """Blocks were dropped and these accounts put back."""
+    def rolled_back(self, kept: int, changed: Iterable[Pubkey]) -> None:
+        """The blocks after slot `kept` were dropped and these accounts put back."""
         ...
 
 
@@ -59,12 +59,18 @@ class Simulated:
     outcome: Outcome
     after: Mapping[Pubkey, Account | None]
 
+    @staticmethod
+    def refused(error: TransactionError) -> Simulated:
+        """The answer for a transaction that may not even run."""
+        return Simulated(Outcome(error, landed=False, fee=0), {})
+
 
 class Ledger:
     """One local chain; `clock` gives microseconds since the epoch."""
 
     def __init__(self, clock: Callable[[], int], *, seed: int = 0, first_slot: int = FIRST_SLOT) -> None:
         self._clock = clock
+        self.first_slot = first_slot
         self._vm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
         self.cpmm = EmulatedCpmm()
         self._executor = Executor(self._vm, {raydium_cpmm.PROGRAM_ID: self.cpmm})
@@ -128,7 +134,7 @@ class Ledger:
         """Run a transaction against the accounts as they were at the end of `view`, and undo it."""
         loaded = load(transaction, lambda key: self.account(key, view.slot))
         if not isinstance(loaded, Loaded):
-            return Simulated(Outcome(loaded, landed=False, fee=0), {})
+            return Simulated.refused(loaded)
         now = {key: self._vm.get_account(key) for key in loaded.keys}
         then = {key: self.account(key, view.slot) for key in loaded.keys}
         moved = {key: account for key, account in then.items() if account != now[key]}
@@ -166,12 +172,13 @@ class Ledger:
             dropped = self.blocks.drop_last()
             restore(self._vm, dropped.before)
             changed |= dropped.before.keys()
-        self.history.drop_after(self.blocks.open.slot)
+        kept = self.blocks.open.slot
+        self.history.drop_after(kept)
         block = self.blocks.add(self._now(), slot=last_slot + 1)
         self._set_sysvars()
         for listener in self._listeners:
+            listener.rolled_back(kept, changed)
             listener.advanced(block)
-            listener.rolled_back(changed)
         return block
 
     def status(self, signature: Signature, *, search_history: bool) -> Executed | None:

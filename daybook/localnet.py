@@ -1,0 +1,84 @@
+"""`daybook localnet`: a local Solana in the foreground until Ctrl-C, SIGTERM or the end of its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapters.localnet.server import DEFAULT_SPEED, LocalnetConfig, LocalnetHandle, serve
+from daybook.output import DataDir, JsonFlag, print_json, say
+
+
+def localnet(
+    *,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_534, help="JSON-RPC; WebSocket there and on the next. 0: any free.")
+    ] = 8899,
+    market: Annotated[
+        Path | None, typer.Option(help="Follow recorded prices: a .csv.gz of 1-minute klines.")
+    ] = None,
+    speed: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Recorded seconds per second, with --market.")
+    ] = DEFAULT_SPEED,
+    seed: Annotated[int, typer.Option(help="Of every address and of the crowd.")] = 1,
+    slot_ms: Annotated[int, typer.Option(min=5, max=60_000, help="Milliseconds per slot.")] = 400,
+    crowd_tps: Annotated[int, typer.Option(min=0, max=1_000, help="The crowd's trades per second.")] = 10,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when standard input closes, as when the parent dies.")
+    ] = False,
+    data_dir: DataDir = None,  # noqa: ARG001 - every command takes it; this network lives in memory only
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a local Solana: two SOL/USDC pools, a faucet, and a crowd that trades.
+
+    With --json the first line on standard output says where it listens and what is on it, the last what
+    happened (slots, transactions, swaps of the crowd). The chain lives in memory and ends with the command.
+    """
+    config = LocalnetConfig(port, seed, slot_ms, crowd_tps, market, speed)
+    asyncio.run(_run(config, with_parent=with_parent, as_json=as_json))
+
+
+async def _run(config: LocalnetConfig, *, with_parent: bool, as_json: bool) -> None:
+    async with serve(config) as network:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, network.stopped.set)
+        if with_parent:
+            await _watch_standard_input(network.stopped)
+        print_json(network.ready()) if as_json else _greet(network)
+        await network.stopped.wait()
+        totals = network.totals()
+    if as_json:
+        print_json(totals)
+    else:
+        say(", ".join(f"{count} {name}" for name, count in totals.items()))
+
+
+async def _watch_standard_input(stop: asyncio.Event) -> None:
+    """Set `stop` at the end of standard input: the pipe closes even when the parent is killed."""
+
+    class Watcher(asyncio.Protocol):
+        def eof_received(self) -> None:
+            stop.set()
+
+        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+            stop.set()
+
+    await asyncio.get_running_loop().connect_read_pipe(Watcher, sys.stdin)
+
+
+def _greet(network: LocalnetHandle) -> None:
+    ready = network.ready()
+    say(f"JSON-RPC   {ready['rpc_url']}")
+    say(f"WebSocket  {ready['ws_url']}")
+    for name, address in ready["mints"].items():
+        say(f"{name.upper():<10} {address}")
+    for pool in ready["pools"]:
+        say(f"pool       {pool['address']}  fee {pool['trade_fee_rate'] / 10_000:.2f} %")
+    say(f"faucet     {ready['faucet']}")
+    say("Ctrl-C stops it.")
