@@ -37,9 +37,7 @@ class MemoryEventLog:
         encoded = encode_appends(appends)
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         request = Request(encoded, append_id, fence, answer, deadline=0.0)
-        position, digest = (self._rows[-1].position, self._rows[-1].hash) if self._rows else (0, GENESIS)
-        versions = {append.stream: len(self._streams.get(append.stream, ())) for append in encoded}
-        made = plan([request], Known(position, digest, versions, self.leases.epochs, self._appended))
+        made = plan([request], self._known(request))
         for _, error in made.refused:
             raise error
         ((_, result),) = made.results
@@ -47,6 +45,18 @@ class MemoryEventLog:
             self._store(made.rows)
             self._appended[append_id] = result
         return result
+
+    def _known(self, request: Request) -> Known:
+        """All that matters to this request; in memory everything is known."""
+        position, digest = (self._rows[-1].position, self._rows[-1].hash) if self._rows else (0, GENESIS)
+        versions = {append.stream: len(self._streams.get(append.stream, ())) for append in request.appends}
+        epochs = (
+            {} if request.fence is None else {request.fence.lease: self.leases.epoch(request.fence.lease)}
+        )
+        earlier = self._appended.get(request.append_id)
+        return Known(
+            position, digest, versions, epochs, {} if earlier is None else {request.append_id: earlier}
+        )
 
     def _store(self, rows: Sequence[StoredEvent]) -> None:
         for row in rows:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from commands.ports import Fence
 
 
 class MemoryLeases:
-    """Implements `commands.ports.Leases`.
-
-    Attributes:
-        epochs: the newest epoch of each lease; 0 for one that nobody took.
-    """
+    """Implements `commands.ports.Leases`."""
 
     def __init__(self) -> None:
-        self.epochs: dict[str, int] = defaultdict(int)
+        self._epochs: dict[str, int] = {}
+
+    def epoch(self, lease: str) -> int:
+        """The newest epoch; 0 for a lease that nobody took."""
+        return self._epochs.get(lease, 0)
 
     async def take(self, lease: str, holder: str) -> Fence:  # noqa: ARG002 - nobody asks for the holder here
         """Take the lease over; appends of an older epoch are refused from now on."""
-        self.epochs[lease] += 1
-        return Fence(lease, self.epochs[lease])
+        self._epochs[lease] = self.epoch(lease) + 1
+        return Fence(lease, self._epochs[lease])
