@@ -7,17 +7,16 @@ beside it, so that nothing is lost. A failed order's fee is its loss. Money: a c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from domain.chain import NATIVE, WSOL
 from domain.errors import InvalidInput
 from domain.events import RecordedEvent, to_datetime
 from domain.trading.events import OrderPlaced
-from domain.wallets.events import Posting, WalletTransferred
+from domain.wallets.events import WalletTransferred
+from projections.bookings import Booked, booked
 from projections.ports import Condition, ReadStore, Row, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
 
@@ -69,7 +68,7 @@ TABLES: Final = (
 MAX_DAYS: Final = 50_000
 """Daily rows behind one answer: a hundred wallets over more than a year."""
 
-_LAMPORT_MINTS: Final = frozenset({NATIVE, WSOL})
+_MONEY: Final = ("gross_lamports", "fee_lamports", "tip_lamports", "realised_lamports")
 _OUTCOMES: Final = {"trade": "landed", "fee": "failed"}
 
 
@@ -206,7 +205,7 @@ def _placed(rows: Rows, event: RecordedEvent) -> None:
             "signature": None,
             "slot": None,
             "booked_at": None,
-            **_money(0, 0, 0),
+            **dict.fromkeys(_MONEY, 0),
             "residuals": {},
         },
     )
@@ -218,18 +217,18 @@ def _transferred(rows: Rows, event: RecordedEvent) -> None:
     if outcome is None:
         return
     order = known(rows, ORDERS, (name_of(facts.reference),), event)
-    booked = _booked(facts.postings, name_of(event.stream))
+    result = booked(facts.postings, name_of(event.stream))
     settled = {
         "outcome": outcome,
         "signature": facts.signature,
         "slot": facts.slot,
         "booked_at": event.recorded_at,
     }
-    rows.put(ORDERS, (order["order_id"],), {**_added(order, booked), **settled})
-    _add_to_day(rows, event, order["strategy"], outcome, booked)
+    rows.put(ORDERS, (order["order_id"],), {**_added(order, result), **settled})
+    _add_to_day(rows, event, order["strategy"], outcome, result)
 
 
-def _add_to_day(rows: Rows, event: RecordedEvent, strategy: str, outcome: str, booked: Row) -> None:
+def _add_to_day(rows: Rows, event: RecordedEvent, strategy: str, outcome: str, result: Booked) -> None:
     wallet, day = name_of(event.stream), _day(event)
     key = (wallet, day, strategy)
     old = rows.get(DAILY, key) or {
@@ -239,42 +238,17 @@ def _add_to_day(rows: Rows, event: RecordedEvent, strategy: str, outcome: str, b
         "landed": 0,
         "failed": 0,
         "wins": 0,
-        **_money(0, 0, 0),
+        **dict.fromkeys(_MONEY, 0),
         "residuals": {},
     }
-    won = outcome == "landed" and booked["realised_lamports"] > 0
+    won = outcome == "landed" and result.realised_lamports > 0
     counted = {outcome: old[outcome] + 1, "wins": old["wins"] + won}
-    rows.put(DAILY, key, {**_added(old, booked), **counted})
+    rows.put(DAILY, key, {**_added(old, result), **counted})
 
 
-def _booked(postings: Iterable[Posting], wallet: str) -> Row:
-    """What one transaction changed for the wallet: lamports with fee and tip apart, other mints by mint."""
-    account, realised, fee, tip = f"wallet:{wallet}", 0, 0, 0
-    residuals: Counter[str] = Counter()
-    for posting in postings:
-        if posting.account == account and posting.mint in _LAMPORT_MINTS:
-            realised += posting.amount
-        elif posting.account == account:
-            residuals[posting.mint] += posting.amount
-        elif posting.account == "fees:network":
-            fee += posting.amount
-        elif posting.account.startswith("tips:"):
-            tip += posting.amount
-    return {**_money(realised, fee, tip), "residuals": {m: n for m, n in residuals.items() if n}}
-
-
-def _money(realised: int, fee: int, tip: int) -> Row:
-    return {
-        "gross_lamports": realised + fee + tip,
-        "fee_lamports": fee,
-        "tip_lamports": tip,
-        "realised_lamports": realised,
-    }
-
-
-def _added(row: Row, booked: Row) -> Row:
-    sums = {name: row[name] + booked[name] for name in _money(0, 0, 0)}
-    return {**row, **sums, "residuals": _merged(row["residuals"], booked["residuals"])}
+def _added(row: Row, result: Booked) -> Row:
+    sums = {name: row[name] + getattr(result, name) for name in _MONEY}
+    return {**row, **sums, "residuals": _merged(row["residuals"], result.residuals)}
 
 
 def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:

@@ -146,6 +146,16 @@ class EventSource(Protocol):
         ...
 
 
+class EventReader(EventSource, Protocol):
+    """The log, as answers about single stories and streams read it."""
+
+    async def read_stream(
+        self, stream: str, after_version: int = 0, limit: int = 10_000
+    ) -> list[RecordedEvent]:
+        """Up to `limit` events of one stream with version > `after_version`, in version order."""
+        ...
+
+
 OPERATORS: Final = ("=", "<", "<=", ">", ">=", "in")
 
 

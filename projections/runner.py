@@ -221,6 +221,7 @@ class ProjectionRunner:
         await self._store.set_aside(self._projection, event, str(failure), ATTEMPTS)
         _log.error("event_set_aside", projection=self._projection.name, position=event.position)
         if self._projection.halts_on_poison:
+            await self._commit(Rows(), event.position - 1)
             raise PoisonEvent(
                 f"read model {self._projection.name!r} cannot fold {event.topic} at position "
                 f"{event.position}: {failure}. It halts rather than show wrong numbers; the event is in "

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
-from domain.chain import NATIVE, WSOL
 from domain.events import RecordedEvent
 from domain.trading.events import (
     Leg,
@@ -23,6 +22,7 @@ from domain.trading.events import (
     OrderSigned,
 )
 from domain.wallets.events import WalletTransferred
+from projections.bookings import booked
 from projections.ports import Condition, ReadStore, Row, Rows, Table
 from projections.read_model import (
     Keys,
@@ -90,8 +90,6 @@ LATENCY_BUCKETS_US: Final = tuple(
     milliseconds * 1000 for milliseconds in (10, 25, 50, 100, 150, 200, 300, 400, 500, 750, 1000, 2000, 5000)
 )
 """Upper bounds of the detection-to-landing histogram; 500 ms is the promise, 5 s the roadmap's limit."""
-
-_LAMPORT_MINTS: Final = frozenset({NATIVE, WSOL})
 
 
 class TradeStatus(StrEnum):
@@ -397,9 +395,8 @@ def _transferred(rows: Rows, event: RecordedEvent) -> None:
     if not facts.reference:
         return
     row = known(rows, TRADES, (name_of(facts.reference),), event)
-    account = f"wallet:{name_of(event.stream)}"
-    changed = sum(p.amount for p in facts.postings if p.account == account and p.mint in _LAMPORT_MINTS)
-    realised = (row["realised_profit_lamports"] or 0) + changed
+    result = booked(facts.postings, name_of(event.stream))
+    realised = (row["realised_profit_lamports"] or 0) + result.realised_lamports
     _change(rows, event, row, TradeStatus(row["status"]), {"realised_profit_lamports": realised})
 
 

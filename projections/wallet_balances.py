@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from domain.chain import NATIVE
+from domain.chain import NATIVE, Address
 from domain.events import RecordedEvent
 from domain.wallets.events import (
     DiscrepancyFound,
@@ -19,6 +19,7 @@ from domain.wallets.events import (
     WalletOpened,
     WalletTransferred,
 )
+from domain.wallets.ledger import of_account, wallet_account
 from projections.ports import Condition, ReadStore, Row, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
 
@@ -156,11 +157,8 @@ def _opened(rows: Rows, event: RecordedEvent) -> None:
 def _transferred(rows: Rows, event: RecordedEvent) -> None:
     facts: WalletTransferred = event.event
     wallet = name_of(event.stream)
-    account = f"wallet:{wallet}"
-    for posting in facts.postings:
-        if posting.account == account:
-            balance = _balance(rows, wallet, posting.mint)["balance"]
-            _put(rows, event, posting.mint, balance=balance + posting.amount)
+    for mint, amount in of_account(facts.postings, wallet_account(Address(wallet))).items():
+        _put(rows, event, mint, balance=_balance(rows, wallet, mint)["balance"] + amount)
 
 
 def _reserved(rows: Rows, event: RecordedEvent) -> None:

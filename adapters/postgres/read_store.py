@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
 from adapters.postgres import read_sql
+from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
 from domain.errors import (
     CheckpointMoved,
     InvalidInput,
@@ -31,12 +32,47 @@ from projections.ports import Condition, Key, Projection, Row, Rows, Selected, T
 CALL_S: Final = 30.0
 """No statement of ours runs longer: a batch of 1,000 events takes milliseconds, an index build seconds."""
 
+POOL_SIZE: Final = 8
+"""A statement takes milliseconds: eight at once answer thousands a second on two cores."""
+
 PREPARE_LOCK: Final = 0x64617962  # "dayb": one process at a time creates schema objects
 FIRST_LOOK_S: Final = 0.002
 LONGEST_LOOK_S: Final = 0.05
 """Pauses between looks at a checkpoint somebody waits for: they double from the first to the longest."""
 
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+@asynccontextmanager
+async def open_read_store(
+    database_url: str, *, connections: int = POOL_SIZE
+) -> AsyncIterator[PostgresReadStore]:
+    """A read store with a pool of its own, closed at the end.
+
+    Args:
+        database_url: of a role that may create schemas; it need not be the log's database.
+        connections: at most so many.
+
+    Raises:
+        ReadStoreUnavailable: no server answers there.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            database_url, min_size=1, max_size=connections, timeout=CONNECT_TIMEOUT_S, reset=_no_reset
+        )
+    except AWAY as error:
+        raise ReadStoreUnavailable(
+            f"could not open the read models: PostgreSQL did not answer ({error}); start it or look at "
+            "DAYBOOK_DATABASE_URL"
+        ) from error
+    try:
+        yield PostgresReadStore(pool)
+    finally:
+        pool.terminate()  # a read is repeated and a batch is all or nothing: there is nothing to wait for
+
+
+async def _no_reset(_connection: object) -> None:
+    """Nothing here changes a session, so giving a connection back needs no further statement."""
 
 
 class PostgresReadStore:
@@ -182,25 +218,14 @@ class PostgresReadStore:
         try:
             async with self._pool.acquire(timeout=CALL_S) as connection:
                 yield connection
-        except _AWAY as error:
-            if isinstance(error, ValueError):  # asyncpg's word for a parameter that does not fit its column
-                raise InvalidInput(f"could not {doing} read model {name!r}: {error}") from error
+        except asyncpg.DataError as error:  # also the driver's word for a value that does not fit its column
+            raise InvalidInput(f"could not {doing} read model {name!r}: {error}") from error
+        except AWAY as error:
             raise ReadStoreUnavailable(
                 f"could not {doing} read model {name!r}: PostgreSQL did not answer "
                 f"({type(error).__name__}: {error}); start it or look at DAYBOOK_DATABASE_URL"
             ) from error
 
-
-_AWAY: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
 
 # the first version of a name is the live one; later ones are built beside it and swapped in
 _REGISTER: Final = """

@@ -1,0 +1,88 @@
+"""What only the read store in PostgreSQL can show: its tables, plans and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from builders import History, landed_trade, random_history
+from list_log import ListLog
+
+from adapters.postgres import read_sql
+from adapters.postgres.read_store import PostgresReadStore
+from domain.errors import InvalidInput, ReadStoreUnavailable
+from projections import pnl, trade_history, wallet_balances
+from projections.ports import Condition, table_of
+from projections.runner import ProjectionRunner
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    async with asyncpg.create_pool(database, min_size=1, max_size=4) as opened:
+        yield opened
+
+
+async def test_each_version_has_a_schema_of_its_own(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    store = PostgresReadStore(pool)
+    await store.prepare(pnl.READ_MODEL)
+    await store.prepare(wallet_balances.READ_MODEL)
+    schemas = await pool.fetch("select nspname from pg_namespace where nspname like 'rm\\_%' order by 1")
+    assert [row["nspname"] for row in schemas] == ["rm_pnl_v1", "rm_wallet_balances_v1"]
+
+
+async def test_many_processes_may_prepare_at_once(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    stores = [PostgresReadStore(pool) for _ in range(4)]
+    assert await asyncio.gather(*(store.prepare(pnl.READ_MODEL) for store in stores)) == [0] * 4
+
+
+async def test_the_letter_keeps_what_and_why(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    store, history = PostgresReadStore(pool), History()
+    landed_trade(history, "one")
+    await store.prepare(pnl.READ_MODEL)
+    await store.set_aside(pnl.READ_MODEL, history.events[2], "cannot", 3)
+    (letter,) = await pool.fetch("select * from daybook_read.dead_letters")
+    assert (letter["position"], letter["topic"], letter["error"]) == (3, history.events[2].topic, "cannot")
+
+
+async def test_a_deep_page_reads_no_more_than_the_first(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """The keyset does not walk: behind a deep cursor, with an upper bound beside it, few buffers are read."""
+    store = PostgresReadStore(pool)
+    model, table = trade_history.READ_MODEL, table_of(trade_history.READ_MODEL, "trades")
+    await ProjectionRunner(model, ListLog(random_history(5, 40).events), store).catch_up()
+    trades = read_sql.qualified(model, table)
+    sample = (await store.select(model, "trades", limit=1)).rows[0]
+    names = ", ".join(f'"{c.name}"' for c in table.columns if c.name not in ("order_id", "placed_at"))
+    await pool.execute(
+        f"insert into {trades} (order_id, placed_at, {names}) "  # noqa: S608 - our own names
+        f"select 'copy-' || n, n, {names} from {trades}, generate_series(1, 20000) n "
+        "where order_id = $1",
+        sample["order_id"],
+    )
+    await pool.execute(f"vacuum analyze {trades}")
+    text, parameters = read_sql.select(
+        model,
+        table,
+        [Condition("strategy", "=", sample["strategy"]), Condition("placed_at", "<", 19_000)],
+        [("placed_at", True), ("placed_position", True)],
+        51,
+        {"placed_at": 1_000, "placed_position": 10**9},
+    )
+    plan = await pool.fetchval(f"explain (analyze, buffers, format json) {text}", *parameters)
+    buffers = int(plan.split('"Shared Hit Blocks": ')[1].split(",")[0])
+    assert buffers < 60, plan
+
+
+async def test_a_number_that_does_not_fit_is_the_askers_mistake(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    store = PostgresReadStore(pool)
+    await store.prepare(trade_history.READ_MODEL)
+    with pytest.raises(InvalidInput, match="trade_history"):
+        await store.select(trade_history.READ_MODEL, "trades", where=[Condition("slot", "=", 2**70)])
+
+
+async def test_a_server_that_is_away_is_named(database: str) -> None:
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=1)
+    await pool.close()
+    with pytest.raises(ReadStoreUnavailable, match="PostgreSQL did not answer"):
+        await PostgresReadStore(pool).checkpoint("pnl")
