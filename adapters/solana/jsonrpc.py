@@ -25,6 +25,9 @@ CALL_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 16
 """Calls under way at once; the rest wait inside their own time limit."""
 
+_OUTCOME_OPEN: Final = frozenset({JsonRpcErrorCode.INTERNAL_ERROR})
+"""The node failed while it was at it: it may have passed a transaction on."""
+
 _NO_ANSWER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -144,7 +147,8 @@ def _refusal(method: str, node: str, error: Any) -> ChainError:  # noqa: ANN401 
     code, data = error.get("code"), error.get("data")
     known = code if isinstance(code, int) else None
     cause = describe(data["err"]) if isinstance(data, dict) and data.get("err") is not None else None
-    return ChainError(
+    kind = ChainUnavailable if known in _OUTCOME_OPEN else ChainError
+    return kind(
         f"{method} was refused by {node} ({_name(known)}): {error.get('message', 'no message')}"
         + (f"; {cause}" if cause else ""),
         known,

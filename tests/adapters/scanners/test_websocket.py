@@ -13,6 +13,7 @@ from cpmm_pools import a_pool, fill_vaults, serve_pool
 from scripted_node import Refusal, ScriptedNode, scripted_node
 from waiting import until
 
+from adapters.localnet.server import LocalnetConfig, LocalnetHandle, serve
 from adapters.scanners.websocket import PoolScanner
 from adapters.solana.accounts import AccountReader
 from adapters.solana.jsonrpc import JsonRpc
@@ -41,10 +42,10 @@ async def node() -> AsyncIterator[ScriptedNode]:
 
 @asynccontextmanager
 async def scanner(
-    node: ScriptedNode, *pools: Address, pairs: bool = False
+    node: ScriptedNode | LocalnetHandle, *pools: Address, pairs: bool = False
 ) -> AsyncIterator[tuple[PoolScanner, Feed]]:
     ticks = count(START)
-    rpc = JsonRpc(node.http_url)
+    rpc = JsonRpc(node.http_url if isinstance(node, ScriptedNode) else node.rpc_url)
     reader = AccountReader(rpc)
     async with (
         asyncio.timeout(20),
@@ -209,3 +210,19 @@ async def test_a_feed_without_a_usable_pool_says_so(node: ScriptedNode) -> None:
         with pytest.raises(SetupError, match="has no pool to watch: 1 were named"):
             await anext(seen)
         assert feed.malformed == 1
+
+
+async def test_a_busy_market_never_shows_half_a_swap() -> None:
+    """Fees only ever add to a pool: the product of its reserves falls in no sequence of whole states."""
+    products: dict[Address, int] = {}
+    async with (
+        serve(LocalnetConfig(port=0, slot_ms=20, crowd_tps=200)) as network,
+        scanner(network, pairs=True) as (feed, seen),
+    ):
+        states = await updates(seen, 120)
+        assert feed.malformed == 0
+    for state in states:
+        product = state.reserve_a * state.reserve_b
+        assert product >= products.get(state.pool, 0)
+        products[state.pool] = product
+    assert len(products) == 2
