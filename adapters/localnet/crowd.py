@@ -36,11 +36,11 @@ _SLIPPAGE_PER_MILLE: Final = 5
 
 _STEP_PPM: Final = 250
 """Largest step of the random walk per trade: about 0.1 % in ten trades."""
-_LARGE_ORDER_ONE_IN: Final = 25
+_LARGE_ORDER_ONE_IN: Final = 12
 _LARGE_ORDER_PPM: Final = (6_000, 15_000)
 """A large order moves one pool by 0.6 to 1.5 %: beyond the two fees of 0.30 %."""
-_REST_TRADES: Final = 20
-"""Trades before the crowd notices a large order: two seconds at the default rate."""
+_REST_TRADES: Final = 15
+"""Trades before the crowd notices a large order: a second and a half at the default rate."""
 _NOISE_PPM: Final = 100
 """With a record, trades scatter this far around its price."""
 _LAG_TRADES: Final = 25

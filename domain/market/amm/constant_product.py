@@ -174,9 +174,10 @@ def amount_in_to_price(pool: ConstantProductPool, price_b: int, price_a: int) ->
     num, den = (price_a, price_b) if a_to_b else (price_b, price_a)
     reserve_in = pool.reserve_a if a_to_b else pool.reserve_b
     target_in = isqrt(pool.reserve_a * pool.reserve_b * num // den)
-    high = max(0, target_in - reserve_in) * 2 + 2  # twice the feeless answer bounds any fee below 50 %
-    low = 0
-    while low < high:  # halves the interval: at most 66 rounds for a u64
+    low, high = 0, max(0, target_in - reserve_in) + 1  # the answer without fees; fees only add to it
+    while _stays_within(pool, high, a_to_b, price_b, price_a):  # doubles: at most 64 rounds to a u64's end
+        low, high = high, high * 2
+    while low < high:  # halves the interval: as many rounds again
         middle = (low + high + 1) // 2
         if _stays_within(pool, middle, a_to_b, price_b, price_a):
             low = middle
