@@ -11,6 +11,7 @@ from domain.errors import InvariantBroken
 from domain.events import AggregateEvent, derived_id, to_datetime
 from domain.market.events import PoolUpdated
 from domain.refusal import Refusal
+from domain.strategies.arbitrage import Finding
 from domain.trading.events import OpportunityDeclined, OpportunityFound
 
 LIFETIME_US: Final = 5_000_000
@@ -53,6 +54,22 @@ class Opportunity(BaseAggregate[str]):
     def __init__(self) -> None:
         self.found: OpportunityFound
         self.declined: str | None
+
+    @classmethod
+    def record(cls, finding: Finding, *, strategy: str, wallet: str, seen_at: int, at: int) -> Opportunity:
+        """Put a finding on record; `seen_at` is when the newest state it rests on was recorded."""
+        return cls._create(
+            OpportunityFound,
+            id=opportunity_stream(strategy, finding.pools),
+            timestamp=to_datetime(at),
+            strategy=strategy,
+            wallet=wallet,
+            legs=finding.legs,
+            costs=finding.costs,
+            expected_profit_lamports=finding.expected_profit_lamports,
+            slot=max(pool.slot for pool in finding.pools),
+            seen_at=seen_at,
+        )
 
     def decline(self, refusal: Refusal, at: int) -> None:
         """Put on record that it will not be taken.

@@ -58,6 +58,8 @@ class OrderState(StrEnum):
     ABANDONED = "abandoned"
 
 
+_STRENGTH: Final = {commitment: strength for strength, commitment in enumerate(Commitment)}
+
 CLOSED: Final = frozenset({OrderState.LANDED, OrderState.FAILED, OrderState.ABANDONED})
 
 
@@ -198,13 +200,14 @@ class Order(BaseAggregate[str]):
         )
 
     def observe(self, slot: Slot, commitment: Commitment, error: str | None, at: int) -> None:
-        """Record a sighting; the same slot at no higher commitment is no news and records nothing.
+        """Record a sighting; the same slot at no stronger commitment is no news and records nothing.
 
         Raises:
             InvariantBroken: no attempt is open.
         """
         self._require("be observed", OrderState.SIGNED, OrderState.OBSERVED)
-        if self.observed and (self.observed.slot, self.observed.commitment) == (slot, commitment):
+        seen = self.observed
+        if seen and seen.slot == slot and _STRENGTH[commitment] <= _STRENGTH[seen.commitment]:
             return
         self.trigger_event(
             OrderObserved,

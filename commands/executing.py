@@ -1,0 +1,139 @@
+"""The executor: takes the lease, finds every open order in the log, and drives each to its end.
+
+Starting and recovering are one path: the log is followed from the bookmark on, and an order that is not
+closed is driven, whether it was placed a moment or a crash ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from commands.aggregates import fold
+from commands.ports import Bookmarks, Fence, Leases
+from commands.pursuing import Means, Pursuit
+from domain.errors import ConcurrencyError, FencedOut, InvariantBroken, LogUnavailable
+from domain.events import RecordedEvent
+from domain.trading.events import OrderPlaced
+from domain.trading.order import Order
+
+TOPICS: Final = frozenset({"order.placed", "order.landed", "order.failed", "order.abandoned"})
+
+MAX_ORDERS: Final = 16
+"""Orders driven at once; each asks the node a few times a second, which is what a public node allows."""
+
+BATCH: Final = 500
+
+RELOAD_PAUSE_S: Final = 0.5
+"""Before an order is loaded again after the log was away or moved."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """Executes the orders of one wallet. A second one takes over: the first is refused by the log and stops.
+
+    Args:
+        wallet: the wallet's stream.
+        means: the log, the chain and the rest.
+        leases: where the right to act is taken.
+        bookmarks: how far all orders are closed.
+        holder: who we are, for people who look at the lease.
+        max_orders: how many orders are driven at once.
+    """
+
+    def __init__(
+        self,
+        wallet: str,
+        means: Means,
+        leases: Leases,
+        bookmarks: Bookmarks,
+        *,
+        holder: str,
+        max_orders: int = MAX_ORDERS,
+    ) -> None:
+        self._wallet = wallet
+        self._means = means
+        self._leases = leases
+        self._bookmarks = bookmarks
+        self._holder = holder
+        self._slots = asyncio.Semaphore(max_orders)
+        self._open: dict[str, int] = {}
+        self._seen = 0
+
+    @property
+    def name(self) -> str:
+        """Of the lease and of the bookmark."""
+        return f"executor:{self._wallet.removeprefix('wallet-')}"
+
+    @property
+    def open_orders(self) -> int:
+        """Orders being driven now."""
+        return len(self._open)
+
+    async def run(self) -> None:
+        """Execute until cancelled.
+
+        Raises:
+            FencedOut: another executor took the wallet over.
+        """
+        fence = await self._leases.take(self.name, self._holder)
+        self._seen = await self._bookmarks.load(self.name)
+        try:
+            async with asyncio.TaskGroup() as orders:
+                await self._follow(orders, fence)
+        except BaseExceptionGroup as group:
+            fenced = _first_fenced_out(group)
+            if fenced is None:
+                raise
+            raise fenced from group
+
+    async def _follow(self, orders: asyncio.TaskGroup, fence: Fence) -> None:
+        async for batch in self._means.log.follow(self._seen, topics=TOPICS, limit=BATCH):
+            closed = {recorded.stream for recorded in batch if recorded.topic != OrderPlaced.TOPIC}
+            for recorded in batch:
+                if self._is_ours(recorded) and recorded.stream not in closed:
+                    await self._slots.acquire()  # given back by _drive
+                    self._open[recorded.stream] = recorded.position
+                    orders.create_task(self._drive(recorded, fence))
+                self._seen = recorded.position
+            await self._move_bookmark()
+
+    def _is_ours(self, recorded: RecordedEvent) -> bool:
+        return recorded.topic == OrderPlaced.TOPIC and recorded.event.wallet == self._wallet
+
+    async def _drive(self, placed: RecordedEvent, fence: Fence) -> None:
+        try:
+            while True:  # ends when the order is closed; while the log is away, when the service is stopped
+                try:
+                    order = await self._load(placed.stream)
+                    await Pursuit(order, placed.cause, self._means, fence).run()
+                    break
+                except (ConcurrencyError, LogUnavailable) as error:
+                    _log.warning("the order is loaded again", order=placed.stream, error=str(error))
+                    await asyncio.sleep(RELOAD_PAUSE_S)
+        finally:
+            self._slots.release()
+        del self._open[placed.stream]
+        await self._move_bookmark()
+
+    async def _load(self, stream: str) -> Order:
+        order = await fold(self._means.log, stream)
+        if not isinstance(order, Order):
+            raise InvariantBroken(f"stream {stream!r} begins with order.placed but holds no order")
+        return order
+
+    async def _move_bookmark(self) -> None:
+        """All orders placed at or before the bookmark are closed."""
+        await self._bookmarks.save(self.name, min(self._open.values(), default=self._seen + 1) - 1)
+
+
+def _first_fenced_out(group: BaseExceptionGroup[BaseException]) -> FencedOut | None:
+    for error in group.exceptions:
+        if isinstance(error, FencedOut):
+            return error
+        if isinstance(error, BaseExceptionGroup) and (inner := _first_fenced_out(error)) is not None:
+            return inner
+    return None
