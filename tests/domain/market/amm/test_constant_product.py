@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import zlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from solders.pubkey import Pubkey
+from vector_accounts import account_bytes, cpmm_vectors
 
 from adapters.solana.programs import raydium_cpmm, token
 from domain.errors import QuoteError
@@ -28,7 +23,6 @@ from domain.market.amm.constant_product import (
     quote_exact_out,
 )
 
-VECTORS = Path(os.environ.get("DAYBOOK_VECTORS", Path(__file__).parents[3] / "vectors"))
 FEES = {
     "trade_fee": "tradeFee",
     "creator_fee": "creatorFee",
@@ -64,21 +58,13 @@ plain_pools = st.builds(
 )
 
 
-def account(raw: dict[str, Any]) -> tuple[bytes, Pubkey]:
-    """The bytes and the owner of a vector's account."""
-    data = base64.b64decode(raw["data"])
-    return (zlib.decompress(data) if raw["encoding"].endswith("zlib") else data), Pubkey.from_string(
-        raw["owner"]
-    )
-
-
 def decoded_pool(vector: dict[str, Any]) -> ConstantProductPool:
     """The pool as mathematics sees it, from nothing but raw account bytes and the epoch."""
     raw = vector["accounts"]
-    state = raydium_cpmm.decode_pool(*account(raw["pool"]))
-    config = raydium_cpmm.decode_config(*account(raw["config"]))
-    held = [token.decode_token_account(*account(raw[name])).amount for name in ("vaultA", "vaultB")]
-    fees = [token.transfer_fee(*account(raw[name]), vector["epoch"]) for name in ("mintA", "mintB")]
+    state = raydium_cpmm.decode_pool(*account_bytes(raw["pool"]))
+    config = raydium_cpmm.decode_config(*account_bytes(raw["config"]))
+    held = [token.decode_token_account(*account_bytes(raw[name])).amount for name in ("vaultA", "vaultB")]
+    fees = [token.transfer_fee(*account_bytes(raw[name]), vector["epoch"]) for name in ("mintA", "mintB")]
     return raydium_cpmm.tradable(state, config, held[0], held[1], (fees[0], fees[1]))
 
 
@@ -104,7 +90,7 @@ def wrong(case: dict[str, Any], pool: ConstantProductPool) -> str | None:
 
 def test_every_vector_is_quoted_to_the_last_base_unit() -> None:
     """All pools, both directions, exact in and exact out, from raw account bytes."""
-    vectors = json.loads((VECTORS / "raydium_cpmm.json").read_text())["pools"]
+    vectors = cpmm_vectors()
     results = [wrong(case, decoded_pool(vector)) for vector in vectors for case in vector["cases"]]
     failures = [result for result in results if result is not None]
     print(f"raydium_cpmm vectors: {len(results) - len(failures)} of {len(results)} passed")  # noqa: T201 - the figure asked for
@@ -114,7 +100,7 @@ def test_every_vector_is_quoted_to_the_last_base_unit() -> None:
 
 def test_a_copy_of_the_sdk_would_fail() -> None:
     """Where the SDK rounds the creator fee up apart from the trade fee, the program pays more."""
-    vectors = json.loads((VECTORS / "raydium_cpmm.json").read_text())["pools"]
+    vectors = cpmm_vectors()
     differing = [(vector, case) for vector in vectors for case in vector["cases"] if "sdkAmountOut" in case]
     assert differing
     for vector, case in differing:

@@ -1,0 +1,27 @@
+"""The Raydium CPMM vectors: where they are, and their accounts as bytes with an owner."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from solders.pubkey import Pubkey
+
+VECTORS = Path(os.environ.get("DAYBOOK_VECTORS", Path(__file__).parent / "vectors"))
+
+
+def cpmm_vectors() -> list[dict[str, Any]]:
+    """Every pool of the file, with its accounts, cases and instructions."""
+    pools: list[dict[str, Any]] = json.loads((VECTORS / "raydium_cpmm.json").read_text())["pools"]
+    return pools
+
+
+def account_bytes(raw: dict[str, Any]) -> tuple[bytes, Pubkey]:
+    """The data and the owner of a vector's account."""
+    data = base64.b64decode(raw["data"])
+    unpacked = zlib.decompress(data) if raw["encoding"].endswith("zlib") else data
+    return unpacked, Pubkey.from_string(raw["owner"])
