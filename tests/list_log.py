@@ -9,7 +9,7 @@ from domain.events import RecordedEvent
 
 
 class ListLog:
-    """An `EventSource` over a list that may grow."""
+    """An `EventReader` over a list that may grow."""
 
     def __init__(self, events: Sequence[RecordedEvent] = ()) -> None:
         self.events = list(events)
@@ -32,6 +32,13 @@ class ListLog:
         stop = len(self.events) if through is None else through
         found = (e for e in self.events[after:stop] if topics is None or e.topic in topics)
         return [event for _, event in zip(range(limit), found, strict=False)]
+
+    async def read_stream(
+        self, stream: str, after_version: int = 0, limit: int = 10_000
+    ) -> list[RecordedEvent]:
+        """As the port says."""
+        found = [e for e in self.events if e.stream == stream and e.version > after_version]
+        return found[:limit]
 
     async def head(self) -> int:
         """The newest position."""

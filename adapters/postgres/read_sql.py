@@ -72,17 +72,17 @@ def create_tables(projection: Projection) -> str:
 
 
 def _create_table(projection: Projection, table: Table) -> str:
-    lines = [
-        f'"{_checked(column.name)}" {_TYPES[column.kind]}{_collation(column)}{"" if column.nullable else " not null"}'
-        for column in table.columns
-    ]
+    lines = [_column(column) for column in table.columns]
     lines.append(f"primary key ({_names(table.key)})")
     return f"create table if not exists {qualified(projection, table)} ({', '.join(lines)})"
 
 
-def _collation(column: Column) -> str:
-    """Text is ordered by its bytes on every server, as it is in memory."""
-    return ' collate "C"' if column.kind == "text" else ""
+def _column(column: Column) -> str:
+    # text is ordered by its bytes on every server, as it is in memory
+    collation = ' collate "C"' if column.kind == "text" else ""
+    return (
+        f'"{_checked(column.name)}" {_TYPES[column.kind]}{collation}{"" if column.nullable else " not null"}'
+    )
 
 
 def _create_index(projection: Projection, table: Table, names: Sequence[str]) -> str:

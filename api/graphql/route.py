@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from graphql import GraphQLError
 from starlette.responses import PlainTextResponse, Response
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from api.errors import Refused, json_response, problem_of, problem_response
 from api.graphql.context import RequestContext
@@ -82,8 +82,10 @@ async def _answered(services: ApiServices, question: Question) -> Response:
             RequestContext(services),
             operation_name=question.operation_name,
         )
-    except GraphQLError as error:  # an unknown operation name
-        return json_response({"data": None, "errors": [explained(error)]})
+    except CannotGetOperationTypeError:
+        raise Refused(
+            400, f"The request has no operation named {question.operation_name!r}: name one it has."
+        ) from None
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
         answer["errors"] = [explained(error) for error in result.errors]
