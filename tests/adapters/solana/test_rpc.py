@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_node import Raw, Refusal, ScriptedNode, scripted_node
 from solders.hash import Hash
@@ -318,6 +318,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_no_answer_escapes_the_error_tree(answer: object) -> None:
     for read in (lambda: record_of(SIGNATURE, answer), lambda: status_of(Slot(1), answer)):

@@ -109,7 +109,7 @@ async def test_no_tip_and_no_price_leave_no_instruction(builder: CycleTransactio
     assert len(VersionedTransaction.from_bytes(signed.transaction).message.instructions) == 3
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(amount=st.integers(1, 2**64 - 1), tip=st.integers(0, 2**64 - 1), price=st.integers(0, 2**64 - 1))
 async def test_the_same_inputs_give_the_same_bytes(
     builder: CycleTransactionBuilder, amount: int, tip: int, price: int
