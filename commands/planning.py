@@ -1,6 +1,6 @@
 """From the log to opportunities: fold what is known, and ask the decider once for each batch of news.
 
-History is folded without deciding, and so is a batch that came full, because more follows it. What is found is
+History is folded without deciding, and so is a batch that came full, since more follows it. What is found is
 appended under an id that follows from the pool states: found twice, it is one.
 """
 
