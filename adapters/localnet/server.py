@@ -155,6 +155,7 @@ def _build(
             else RecordedMarket(rng, path, config.speed, len(world.pools), clock())
         )
         crowd = Crowd(ledger, faucet, world.pools, target, seed=config.seed, rng=rng)
+    ledger.advance()  # what made the world lies in the first block, which is final from the start
     faults = Faults()
     cheats = CheatMethods(ledger, world, faucet, faults).methods()
     rpc = Rpc(ledger, TransactionMethods(ledger, faucet), faults, cheats)
