@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 import pytest
 from builders import History, landed_trade, random_history
 from list_log import ListLog
+from waiting import until
 
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.read_store import MemoryReadStore
@@ -60,12 +61,6 @@ def expected(events: Collection[RecordedEvent], without: Collection[int] = ()) -
     return counts
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the runner tells nobody; its status is looked at
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("batch", [1, 7, 1_000])
 async def test_catching_up_folds_each_event_once_and_moves_over_the_others(batch: int) -> None:
     store, log = MemoryReadStore(), ListLog(random_history(1, 20).events)
@@ -90,7 +85,7 @@ async def test_following_absorbs_what_comes_and_its_lag_goes_to_nothing() -> Non
     runner = ProjectionRunner(model(), log, store, idle_s=0.01)
     running = asyncio.create_task(runner.run())
     await until(lambda: runner.status.checkpoint == 20)
-    assert runner.status.state is RunnerState.RUNNING
+    assert runner.status.state.value == "running"
     log.grow(events[20:])
     await until(lambda: runner.status.checkpoint == len(events))
     running.cancel()
