@@ -1,4 +1,4 @@
-"""How every command speaks: results on standard output, logs on standard error, one JSON object last with `--json`."""
+"""How every command speaks: results on standard output, logs on standard error, errors as sentences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ BAD_INPUT: Final = 2
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="The embedded servers' data folder.", show_default=".daybook")
+    Path | None,
+    typer.Option("--data-dir", help="The embedded servers' data folder.", show_default=".daybook"),
 ]
 
 

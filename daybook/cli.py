@@ -1,0 +1,90 @@
+"""The command line: every command by name, one way to fail.
+
+Exit codes: 0 done, 1 the answer is no, 2 bad input or set-up.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daybook.check import run_check
+from daybook.demo.session import DemoOptions, run_demo
+from daybook.localnet import localnet
+from daybook.migrate import migrate
+from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
+from daybook.run import run_services
+from daybook.settings import load_settings
+from daybook.stack import stack_app
+from domain.errors import DaybookError
+
+app = typer.Typer(
+    help="daybook: an event-sourced trading platform for Solana.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(stack_app, name="stack")
+app.command("localnet")(localnet)
+app.command("migrate")(migrate)
+
+
+def main() -> None:
+    """Run the command line; a daybook error becomes one sentence and exit code 2."""
+    try:
+        app()
+    except DaybookError as error:
+        sys.exit(report_error(error, as_json="--json" in sys.argv))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"daybook {metadata.version('daybook')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Set up what all commands share: settings are checked and logs go to standard error."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+
+
+@app.command()
+def check(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
+    """Look at settings, servers and folders, and say what to mend."""
+    raise typer.Exit(run_check(load_settings(data_dir=data_dir), as_json=as_json))
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[int, typer.Option(min=5, max=86_400, help="How long to trade.")] = 45,
+    market: Annotated[
+        Path | None, typer.Option(help="Follow recorded prices: a .csv.gz of 1-minute klines.")
+    ] = None,
+    speed: Annotated[int, typer.Option(min=1, help="Recorded seconds per second, with --market.")] = 600,
+    seed: Annotated[int, typer.Option(help="Of the crowd and the demo's keys.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running, with the GraphQL URL.")] = False,
+    data_dir: DataDir = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Trade on a local Solana for a while, then prove the books: the main job, end to end."""
+    folder = data_dir or load_settings().data_dir / "demo"
+    options = DemoOptions(folder, seconds, market, speed, seed, keep=keep, as_json=as_json)
+    raise typer.Exit(run_demo(options))
+
+
+@app.command()
+def run(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
+    """Run all services against the node, servers and wallet of the settings, until Ctrl-C."""
+    raise typer.Exit(run_services(load_settings(data_dir=data_dir), as_json=as_json))

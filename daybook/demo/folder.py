@@ -1,0 +1,95 @@
+"""The demo's data folder: begun anew each time, so it must never be one that holds a real log."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import nats
+from nats.js.errors import NotFoundError
+
+from adapters.embedded.stack import StackUrls, attach
+from adapters.jetstream.streams import STREAMS
+from adapters.postgres.migrate import migrate
+from domain.errors import SetupError
+
+MARK: Final = "DEMO"
+DATABASE: Final = "daybook_demo"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoServers:
+    """The demo's servers, with an empty, migrated log."""
+
+    database_url: str
+    nats_url: str
+    redis_url: str
+
+
+@asynccontextmanager
+async def demo_servers(folder: Path) -> AsyncIterator[DemoServers]:
+    """Embedded servers in a folder of the demo's own, with an empty log and empty streams.
+
+    Raises:
+        SetupError: the folder holds a log that is not the demo's, another demo runs there, or a server
+            does not start.
+    """
+    _refuse_real_log(folder)
+    async with attach(folder) as urls:
+        with _alone(folder):
+            (folder / MARK).touch()
+            database_url = await _empty_log(urls)
+            await _empty_streams(urls.nats_url)
+            yield DemoServers(database_url, urls.nats_url, urls.redis_url)
+
+
+def _refuse_real_log(folder: Path) -> None:
+    if (folder / "FORMAT").exists() and not (folder / MARK).exists():
+        raise SetupError(
+            f"the demo begins with an empty log, and {folder} holds one that is not the demo's: "
+            "name another folder with --data-dir"
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SetupError(
+                f"another demo runs in {folder}: wait for it, or name another folder with --data-dir"
+            ) from None
+        yield
+
+
+async def _empty_log(urls: StackUrls) -> str:
+    connection = await asyncpg.connect(urls.database_url)
+    try:
+        await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+    parts = urlsplit(urls.database_url)
+    database_url = urlunsplit(parts._replace(path=f"/{DATABASE}"))
+    await migrate(database_url)
+    return database_url
+
+
+async def _empty_streams(nats_url: str) -> None:
+    client = await nats.connect(nats_url, connect_timeout=5, allow_reconnect=False)
+    try:
+        jetstream = client.jetstream()
+        for stream in STREAMS.values():
+            try:
+                await jetstream.delete_stream(stream.name)
+            except NotFoundError:
+                continue
+    finally:
+        await client.close()

@@ -1,0 +1,102 @@
+"""`daybook run`: all services against the node, servers and wallet of the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+import uvloop
+
+from adapters.embedded.stack import attach
+from adapters.postgres.migrate import migrate
+from adapters.solana.signers import read_key_file
+from daybook.app import World, live, start_trading
+from daybook.output import DONE, print_json, say
+from daybook.serve import api_server, listen
+from daybook.settings import Settings
+from daybook.supervise import supervised
+from domain.chain import Address
+from domain.errors import SetupError
+
+log = structlog.get_logger()
+
+
+def run_services(settings: Settings, *, as_json: bool) -> int:
+    """Run everything until SIGINT or SIGTERM; then services stop in order and nothing is left half written.
+
+    Raises:
+        SetupError: a setting is missing, a server does not answer, or the wallet's key cannot be used.
+    """
+    return uvloop.run(_run(settings, as_json=as_json))
+
+
+async def _run(settings: Settings, *, as_json: bool) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _world(settings) as world, live(world) as daybook:
+        listening = listen(settings.api_host, settings.api_port)
+        server = api_server(daybook, world)
+        services = {"api": lambda: server.run_service(listening), **daybook.services}
+        await start_trading(daybook, world.signer.address, settings.arbitrage, settings.risk)
+        url = f"http://{settings.api_host}:{listening.getsockname()[1]}/graphql"
+        _announce({"graphql_url": url, "wallet": world.signer.address}, as_json=as_json)
+        async with supervised(services):
+            await stop.wait()
+            log.info("stopping")
+        if as_json:
+            print_json({"log_events": await daybook.log.head()})
+    return DONE
+
+
+@asynccontextmanager
+async def _world(settings: Settings) -> AsyncIterator[World]:
+    rpc_url, ws_url, keypair_file = _needed(settings)
+    signer = read_key_file(keypair_file)
+    async with AsyncExitStack() as stack:
+        urls = (settings.database_url, settings.nats_url, settings.redis_url)
+        if None in urls:
+            embedded = await stack.enter_async_context(attach(settings.data_dir))
+            own = (embedded.database_url, embedded.nats_url, embedded.redis_url)
+        else:
+            own = ("", "", "")
+        database_url, nats_url, redis_url = (url or ours for url, ours in zip(urls, own, strict=True))
+        await migrate(database_url)
+        yield World(
+            database_url=database_url,
+            nats_url=nats_url,
+            redis_url=redis_url,
+            rpc_url=rpc_url,
+            ws_url=ws_url,
+            signer=signer,
+            pools=tuple(Address(pool) for pool in settings.pools),
+            tip_account=None if settings.tip_account is None else Address(settings.tip_account),
+            replicas=settings.jetstream_replicas,
+        )
+
+
+def _needed(settings: Settings) -> tuple[str, str, Any]:
+    for name in ("rpc_url", "ws_url", "keypair_file", "pools"):
+        if not getattr(settings, name):
+            raise SetupError(
+                f"daybook run needs DAYBOOK_{name.upper()}, which is not set: set it, or try `daybook demo`"
+            )
+    if settings.arbitrage.tip_lamports and settings.tip_account is None:
+        raise SetupError(
+            "DAYBOOK_ARBITRAGE__TIP_LAMPORTS is above 0 but DAYBOOK_TIP_ACCOUNT is not set: "
+            "name the account, or set the tip to 0"
+        )
+    return settings.rpc_url or "", settings.ws_url or "", settings.keypair_file
+
+
+def _announce(facts: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            say(f"{name.replace('_', ' ')}: {value}")
+        say("Ctrl-C stops it.")
