@@ -108,17 +108,20 @@ class Recorder:
                 await self._append_surely([self._gap(lost)])
 
     async def _append_surely(self, batch: list[StreamAppend]) -> None:
-        stories = (append.cause.correlation_id for append in batch)
-        append_id = derived_id("recorder", batch[0].recorded_at, *stories)
+        """Append all, in order: the log commits them together, and knows what it has when tried again."""
         while True:  # ends when the log is back, or the service is stopped
             try:
-                await self._log.append(batch, append_id=append_id)
+                await asyncio.gather(*map(self._append, batch))
             except LogUnavailable as error:
                 self._buffer.stall(self._clock())
                 _log.warning("the log is away; sightings wait in memory", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)
             else:
                 return
+
+    async def _append(self, sighting: StreamAppend) -> None:
+        append_id = derived_id("recorder", sighting.recorded_at, sighting.cause.correlation_id)
+        await self._log.append([sighting], append_id=append_id)
 
 
 class _Buffer:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
-async def until(holds: Callable[[], object], *, timeout_s: float = 20.0) -> None:
-    """Return as soon as `holds()` is true; TimeoutError after `timeout_s`."""
+async def until(holds: Callable[[], object | Awaitable[object]], *, timeout_s: float = 20.0) -> None:
+    """Return as soon as `holds()` is true, awaited where it must be; TimeoutError after `timeout_s`."""
     async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
+        while not await _answer(holds()):  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.002)
+
+
+async def _answer(given: object | Awaitable[object]) -> object:
+    return await given if isinstance(given, Awaitable) else given
