@@ -5,9 +5,11 @@ It counts and explains, but holds no money: an event that cannot be folded is se
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import to_builtins
 
 from domain.events import RecordedEvent
 from domain.trading.events import Leg, OpportunityDeclined, OpportunityFound, OrderPlaced
@@ -164,7 +166,7 @@ def _found(rows: Rows, event: RecordedEvent) -> None:
             "strategy": name_of(facts.strategy),
             "wallet": name_of(facts.wallet),
             "status": OpportunityStatus.FOUND.value,
-            "legs": [asdict(leg) for leg in facts.legs],
+            "legs": to_builtins(facts.legs),
             "cost_lamports": facts.costs.total_lamports,
             "expected_profit_lamports": facts.expected_profit_lamports,
             "slot": facts.slot,

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
+from msgspec import to_builtins
+
 from domain.events import RecordedEvent
 from domain.trading.events import (
     Leg,
@@ -292,7 +294,7 @@ def _placed(rows: Rows, event: RecordedEvent) -> None:
             "strategy": name_of(facts.strategy),
             "wallet": name_of(facts.wallet),
             "status": TradeStatus.PLACED.value,
-            "legs": [asdict(leg) for leg in facts.legs],
+            "legs": to_builtins(facts.legs),
             "fills": [],
             "attempts": 0,
             "sends": 0,
@@ -365,7 +367,7 @@ def _filled(rows: Rows, event: RecordedEvent) -> None:
     facts: OrderFilled = event.event
     fill = Fill(facts.leg, facts.pool, facts.mint_in, facts.mint_out, facts.amount_in, facts.amount_out)
     row = _row(rows, event)
-    _change(rows, event, row, TradeStatus(row["status"]), {"fills": [*row["fills"], asdict(fill)]})
+    _change(rows, event, row, TradeStatus(row["status"]), {"fills": [*row["fills"], to_builtins(fill)]})
 
 
 def _failed(rows: Rows, event: RecordedEvent) -> None:
