@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -25,17 +26,22 @@ def health_router(services: ApiServices) -> APIRouter:
 
     @router.get("/health")
     async def health() -> Response:
-        checks = {**services.checks, **_read_model_checks(services)}
-        found = await asyncio.gather(*(_asked(check) for check in checks.values()))
-        ok = all(one["ok"] for one in found)
-        body = {
-            "status": "ok" if ok else "failing",
-            "at_us": services.clock(),
-            "checks": dict(zip(checks, found, strict=True)),
+        found = await ask_all({**services.checks, **_read_model_checks(services)})
+        ok = all(health.ok for health, _ in found.values())
+        checks = {
+            name: {"ok": health.ok, "detail": health.detail, **health.figures, "took_us": took_us}
+            for name, (health, took_us) in found.items()
         }
+        body = {"status": "ok" if ok else "failing", "at_us": services.clock(), "checks": checks}
         return json_response(body, 200 if ok else 503)
 
     return router
+
+
+async def ask_all(checks: Mapping[str, HealthCheck]) -> dict[str, tuple[Health, int]]:
+    """What each check finds and how many microseconds it took; all at once."""
+    found = await asyncio.gather(*(_asked(check) for check in checks.values()))
+    return dict(zip(checks, found, strict=True))
 
 
 def _read_model_checks(services: ApiServices) -> dict[str, HealthCheck]:
@@ -53,7 +59,7 @@ def _read_model_checks(services: ApiServices) -> dict[str, HealthCheck]:
     return {f"projection:{name}": of(name) for name in services.read_models}
 
 
-async def _asked(check: HealthCheck) -> dict[str, Any]:
+async def _asked(check: HealthCheck) -> tuple[Health, int]:
     started = time.perf_counter_ns()
     try:
         async with asyncio.timeout(CHECK_S):
@@ -62,5 +68,4 @@ async def _asked(check: HealthCheck) -> dict[str, Any]:
         found = Health(ok=False, detail=f"did not answer within {CHECK_S:g} s")
     except Exception as error:  # noqa: BLE001 - a failing check is an answer, whatever it raises
         found = Health(ok=False, detail=f"{type(error).__name__}: {error}")
-    taken_us = (time.perf_counter_ns() - started) // 1_000
-    return {"ok": found.ok, "detail": found.detail, **found.figures, "took_us": taken_us}
+    return found, (time.perf_counter_ns() - started) // 1_000

@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from api.rest.health import ask_all
 from api.services import ApiServices
 from projections.opportunities import opportunity_counts
 from projections.pnl import pnl
@@ -53,6 +54,7 @@ async def gather(services: ApiServices) -> list[Metric]:
         _labelled("daybook_opportunities", "Opportunities by status.", "status", found.items()),
         *await _money(services),
         _latency(counts),
+        *await _dependencies(services),
     ]
 
 
@@ -65,6 +67,19 @@ async def _positions(services: ApiServices) -> list[Metric]:
         _labelled("daybook_projection_checkpoint", "Last position absorbed.", "projection", at.items()),
         _labelled("daybook_projection_lag", "Positions not yet absorbed.", "projection", lags.items()),
     ]
+
+
+async def _dependencies(services: ApiServices) -> list[Metric]:
+    """What /health finds of the dependencies, with their figures, e.g. the relay's lag."""
+    up = GaugeMetricFamily("daybook_dependency_up", "1 where it does its work.", labels=("dependency",))
+    figures = GaugeMetricFamily(
+        "daybook_dependency_figure", "Figures that a dependency tells.", labels=("dependency", "figure")
+    )
+    for name, (health, _) in (await ask_all(services.checks)).items():
+        up.add_metric((name,), health.ok)
+        for figure, value in health.figures.items():
+            figures.add_metric((name, figure), value)
+    return [up, figures]
 
 
 async def _money(services: ApiServices) -> list[Metric]:

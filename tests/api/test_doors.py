@@ -79,7 +79,8 @@ async def test_a_read_model_far_behind_fails(history: History, monkeypatch: pyte
 async def test_metrics_tell_the_log_the_orders_the_money_and_the_times(history: History) -> None:
     registry = CollectorRegistry()
     Gauge("daybook_relay_lag", "Positions not yet delivered.", registry=registry).set(2)
-    async with client_of(ListLog(history.events), MemoryReadStore(), registry=registry) as ask:
+    checks = {"relay": well, "nats": broken}
+    async with client_of(ListLog(history.events), MemoryReadStore(), checks=checks, registry=registry) as ask:
         answer = await ask.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     figures = {
@@ -101,6 +102,9 @@ async def test_metrics_tell_the_log_the_orders_the_money_and_the_times(history: 
     assert figures["daybook_detect_to_land_seconds_count",] == 3
     assert figures["daybook_detect_to_land_seconds_sum",] == pytest.approx(0.18)
     assert figures["daybook_relay_lag",] == 2
+    assert figures["daybook_dependency_up", "relay"] == 1
+    assert figures["daybook_dependency_up", "nats"] == 0
+    assert figures["daybook_dependency_figure", "relay", "connections"] == 3
 
 
 async def test_no_door_names_a_foreign_host(history: History) -> None:
