@@ -13,8 +13,8 @@ setup: $(READY) ## bring uv, all packages and daybook itself into .tools and .ve
 demo: $(READY) ## trade on a local Solana and prove the books; ARGS="--seconds 20 --json"
 	@$(RUN)/daybook demo $(ARGS)
 
-test: $(READY) ## run every test; ARGS="tests/domain -k order"
-	@$(RUN)/pytest $(ARGS)
+test: $(READY) ## run every test, two files at a time; ARGS="tests/domain -k order"
+	@$(RUN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY) ## lint, format, types, imports and the house's own rules
 	@$(RUN)/ruff check .
