@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 from solders.account import Account
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 
 from domain.chain import Commitment
@@ -97,7 +97,7 @@ class Blocks:
         """Whether the blockhash written as base58 is accepted by the bank at `view`."""
         try:
             return self.valid(Hash.from_string(blockhash), view)
-        except ValueError:
+        except ParseHashError:
             return False
 
     def depth(self, slot: int) -> int:

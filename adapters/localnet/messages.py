@@ -66,9 +66,9 @@ def load(transaction: VersionedTransaction, read: ReadAccount) -> Loaded | Trans
     writable_lookups, readonly_lookups = loaded
     keys = (*static, *writable_lookups, *readonly_lookups)
     writable = (
-        *(_static_writable(transaction, index) for index in range(len(static))),
-        *(True for _ in writable_lookups),
-        *(False for _ in readonly_lookups),
+        *_static_writable(transaction, len(static)),
+        *[True] * len(writable_lookups),
+        *[False] * len(readonly_lookups),
     )
     if len(set(keys)) != len(keys):
         return "AccountLoadedTwice"
@@ -86,12 +86,17 @@ def load(transaction: VersionedTransaction, read: ReadAccount) -> Loaded | Trans
     )
 
 
-def _static_writable(transaction: VersionedTransaction, index: int) -> bool:
+def _static_writable(transaction: VersionedTransaction, count: int) -> list[bool]:
+    """Signers come first, and within signers and the others the writable ones."""
     header = transaction.message.header
-    signers = header.num_required_signatures
-    if index < signers:
-        return index < signers - header.num_readonly_signed_accounts
-    return index < len(transaction.message.account_keys) - header.num_readonly_unsigned_accounts
+    signers, others = header.num_required_signatures, count - header.num_required_signatures
+    locked, locked_others = header.num_readonly_signed_accounts, header.num_readonly_unsigned_accounts
+    return [
+        *[True] * (signers - locked),
+        *[False] * locked,
+        *[True] * (others - locked_others),
+        *[False] * locked_others,
+    ]
 
 
 def _look_up(

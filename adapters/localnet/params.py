@@ -33,10 +33,7 @@ class Params:
 
     def integer(self, index: int) -> int:
         """A required whole number, at least 0."""
-        value = self._required(index)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise invalid_params(f"Invalid params: invalid type: {_kind(value)}, expected u64.")
-        return value
+        return _u64(self._required(index))
 
     def pubkey(self, index: int) -> Pubkey:
         """A required address."""
@@ -109,11 +106,7 @@ class Config:
     def integer(self, key: str) -> int | None:
         """An optional whole number."""
         value = self.raw.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise invalid_params(f"Invalid params: invalid type: {_kind(value)}, expected u64.")
-        return value
+        return None if value is None else _u64(value)
 
     def data_slice(self) -> tuple[int, int] | None:
         """The optional `dataSlice` as (offset, length)."""
@@ -160,6 +153,12 @@ def _read_filter(raw: object) -> tuple[int | None, int, bytes]:
         return None, int(memcmp["offset"]), bytes(wanted)
     decoded = b64decode(wanted, validate=True) if encoding == "base64" else b58decode(wanted)
     return None, int(memcmp["offset"]), decoded
+
+
+def _u64(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
+        raise invalid_params(f"Invalid params: invalid type: {_kind(value)}, expected u64.")
+    return value
 
 
 def _kind(value: object) -> str:
