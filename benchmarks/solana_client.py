@@ -1,7 +1,8 @@
 """The Solana client on the local network: each call beside solana-py's, and from a swap sent to a state seen.
 
-Rounds alternate between the two clients, so that what else the machine does falls on both. A ratio above 1 says
-that ours is faster; both spend their time in the same HTTP library, so about 1 is right. The last line is JSON.
+Rounds alternate between the two clients, so that what else the machine does falls on both. A ratio above 1
+says that ours is faster; both spend their time in the same HTTP library, so about 1 is right. The last line
+is JSON.
 """
 
 from __future__ import annotations
