@@ -29,6 +29,7 @@ AWAY: Final = (
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, starting up
     asyncpg.InsufficientResourcesError,  # disk full, too many connections
     asyncpg.InterfaceError,  # the connection closed under a call
+    asyncpg.InternalClientError,  # the same, noticed half-way through the protocol
     asyncpg.LockNotAvailableError,  # the fence was not free in time
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
@@ -64,14 +65,13 @@ async def connect(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
 
 
 async def open_pool(database_url: str, size: int = POOL_SIZE) -> asyncpg.Pool[asyncpg.Record]:
-    """A pool of connections in the writer's role, the first of them made.
+    """A pool of connections in the writer's role; none is made before it is needed.
 
     Raises:
-        SetupError: the URL, the credentials, the database or the role is not right.
-        LogUnavailable: no server answers there.
+        SetupError: the URL is none.
     """
     with explained():
-        return await asyncpg.create_pool(database_url, min_size=1, max_size=size, **_OPTIONS)
+        return await asyncpg.create_pool(database_url, min_size=0, max_size=size, **_OPTIONS)
 
 
 @contextmanager

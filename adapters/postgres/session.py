@@ -14,7 +14,11 @@ from domain.errors import LogError
 
 _INSERT: Final = "SELECT append_events(" + ", ".join(f"${place}" for place in range(1, 25)) + ")"
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
+_EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _EVENT_IDS: Final = "SELECT event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
+
+EXTEND_AHEAD: Final = 10_000_000
+"""Positions for which partitions are made in advance: an hour of the busiest market."""
 
 
 class LogSession:
@@ -27,9 +31,9 @@ class LogSession:
         """Drop the connection at once; the server rolls back what was open."""
         self._connection.terminate()
 
-    async def extend(self, through: int) -> None:
-        """Make sure that partitions exist for positions up to `through`."""
-        await self._connection.execute("SELECT extend_events($1)", through)
+    async def extend(self) -> int:
+        """Make partitions long before they are needed; returns the head they were counted from."""
+        return int(await self._connection.fetchval(_EXTEND, EXTEND_AHEAD))
 
     async def insert(self, made: Plan) -> bool:
         """Append a planned batch in one round trip; false, with nothing written, when the log is not so.

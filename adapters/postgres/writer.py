@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from adapters.postgres.batch import Known, Plan, Request, plan
@@ -37,8 +38,6 @@ MAX_KNOWN_STREAMS: Final = 100_000
 
 EXTEND_EVERY: Final = 1_000_000
 """Positions between two looks at the partitions, which are made ten million positions ahead."""
-
-EXTEND_AHEAD: Final = 10_000_000
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -73,6 +72,8 @@ class CoalescingWriter:
             ConcurrencyError, FencedOut: it was refused.
             LogUnavailable: the database stayed away, or the queue stayed full.
         """
+        if self._closed:
+            raise LogUnavailable(_CLOSED)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         request = Request(appends, append_id, fence, loop.create_future(), deadline)
@@ -80,8 +81,6 @@ class CoalescingWriter:
             await self._wait_for_room(request)
         else:
             self._queue.put_nowait(request)
-        if self._closed:
-            raise LogUnavailable(_CLOSED)
         return await request.answer
 
     async def _wait_for_room(self, request: Request) -> None:
@@ -93,6 +92,8 @@ class CoalescingWriter:
                 f"the append queue stayed full ({QUEUE_LIMIT} waiting) for {self._patience_s} s: the "
                 "database is slow or away; retry with the same append id"
             ) from error
+        if self._closed:
+            raise LogUnavailable(_CLOSED)
 
     async def run(self) -> None:
         """Write batch after batch, until cancelled; then every waiting caller is told."""
@@ -160,18 +161,19 @@ class CoalescingWriter:
 
     async def _attempt(self, batch: Sequence[Request]) -> None:
         session = await self._opened()
+        if self._known is not None and self._known.position >= self._extend_at:
+            await self._extend(session)
         if self._known is not None and not self._contended and not _needs_survey(batch, self._known):
             made = plan(batch, self._known)
             if made.rows and await session.insert(made):
                 self._settle(made)
-                return await self._extend(session)
+                return
         known, made = await session.write_surveyed(batch)
         self._contended = self._known is not None and self._known.position != known.position
         if self._known is None or self._contended:
             self._known = Known(known.position, known.hash, {})
         self._known.versions.update(known.versions)
         self._settle(made)
-        return await self._extend(session)
 
     def _settle(self, made: Plan) -> None:
         """Remember what is committed, then answer everybody."""
@@ -186,15 +188,19 @@ class CoalescingWriter:
             request.resolve(error)
 
     async def _extend(self, session: LogSession) -> None:
-        """Make partitions long before they are needed, between batches: no append ever waits for one."""
-        assert self._known is not None  # noqa: S101 - set by whoever wrote
-        if self._known.position >= self._extend_at:
-            await session.extend(self._known.position + EXTEND_AHEAD)
-            self._extend_at = self._known.position + EXTEND_EVERY
+        """Between batches, so that no append ever waits for a partition; it is far too early to fail one."""
+        try:
+            self._extend_at = await session.extend() + EXTEND_EVERY
+        except asyncpg.PostgresError as error:
+            if isinstance(explain(error), DaybookError):
+                raise
+            self._extend_at += EXTEND_EVERY
+            _log.error("partitions could not be made ahead: make room for them", error=str(error))
 
     async def _opened(self) -> LogSession:
         if self._session is None:
             self._session = LogSession(await connect(self._url))
+            await self._extend(self._session)
         return self._session
 
     def _lose_session(self) -> None:
