@@ -112,7 +112,7 @@ class JsonRpc:
     def _result(self, method: str, response: httpx2.Response) -> Any:  # noqa: ANN401 - as `call`
         try:
             answer = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, RecursionError):
             answer = None
         if isinstance(answer, dict) and answer.get("error") is not None:
             raise _refusal(method, where(self._url), answer["error"])

@@ -276,7 +276,7 @@ class PubSub:
                 self._notify(message["params"])
             else:
                 self._confirm(message)
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
             self.malformed += 1
             _log.warning("malformed message passed over", node=where(self._url), found=f"{error!r}")
 

@@ -127,6 +127,7 @@ GARBAGE: list[Any] = [
     Raw(b"[]"),
     Raw(b'{"jsonrpc":"2.0"}'),
     Raw(b"\xff"),
+    Raw(b"[" * 100_000),
     None,
     5,
     "x",
@@ -139,7 +140,7 @@ GARBAGE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage)[:40])
 async def test_an_unreadable_answer_is_none(node: ScriptedNode, chain: RpcChain, garbage: object) -> None:
     for method in ("getLatestBlockhash", "getEpochInfo", "getSignatureStatuses", "getMultipleAccounts"):
         node.answers[method] = lambda _: garbage
