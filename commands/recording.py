@@ -1,7 +1,9 @@
 """From the market feed to the log: each changed pool state once, with a correlation id of its own.
 
 The loop pulls at its own pace. While the log is away the buffer fills; when it is full, observations are
-dropped and counted, and when the log is back a `market.gap` says so: a hole in the record is on record.
+dropped and counted, and when the log is back a `market.gap` says so: a hole in the record is on record, and
+so is the time nobody recorded. After a gap every pool's state is recorded again, changed or not, because
+whoever folds the log trusts no state from before it.
 """
 
 from __future__ import annotations
@@ -29,11 +31,10 @@ BATCH: Final = 500
 RETRY_PAUSE_S: Final = 0.5
 """Between tries while the log is away; it comes back within a few seconds of a restart."""
 
-REAFFIRM_SLOTS: Final = 50
-"""An unchanged state is recorded again after so many slots (20 s): a quiet pool must not look stale."""
+LOOK_BACK: Final = 5_000
+"""How far back the log is read at the start for the last market event: seconds of a busy market."""
 
-SEED_POSITIONS: Final = 5_000
-"""How far back the log is read at the start, so that a restart does not record the same states again."""
+NOT_RUNNING: Final = "the recorder was not running"
 
 _log = structlog.get_logger(__name__)
 
@@ -57,27 +58,31 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until the feed ends or the task is cancelled."""
-        await self._seed()
+        await self._own_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
             await self._pull()
             await self._buffer.close()
 
-    async def _seed(self) -> None:
+    async def _own_up(self) -> None:
+        """Put on record that nobody watched since the last market event, if there ever was one."""
         head = await self._log.head()
-        after = max(0, head - SEED_POSITIONS)
-        for recorded in await self._log.read(after, SEED_POSITIONS, topics={PoolUpdated.TOPIC}):
-            self._newest[recorded.event.pool] = recorded.event
+        topics = {PoolUpdated.TOPIC, MarketGap.TOPIC}
+        latest = await self._log.read(max(0, head - LOOK_BACK), LOOK_BACK, topics=topics)
+        earlier = latest or await self._log.read(0, 1)
+        if earlier:
+            since, until = earlier[-1].recorded_at, self._clock()
+            await self._buffer.put(self._gap(FeedGap(self._feed.name, 0, since, until, NOT_RUNNING)))
 
     async def _pull(self) -> None:
         async with aclosing(self._feed.observations()) as observations:  # type: ignore[type-var]  # scanners are async generators
             async for observation in observations:
                 if isinstance(observation, FeedGap):
+                    self._newest.clear()  # the feed shows every pool again
                     await self._buffer.put(self._gap(observation))
                 elif self._is_news(observation):
                     self._newest[observation.pool] = observation
-                    if not await self._buffer.put(self._sighting(observation)):
-                        del self._newest[observation.pool]  # dropped: its next sighting is news again
+                    await self._buffer.put(self._sighting(observation))
 
     def _is_news(self, update: PoolUpdated) -> bool:
         known = self._newest.get(update.pool)
@@ -85,7 +90,7 @@ class Recorder:
             return True
         if update.slot < known.slot:
             return False  # a pool's recorded slots never go back
-        return not same_state(known, update) or update.slot - known.slot >= REAFFIRM_SLOTS
+        return not same_state(known, update)
 
     def _sighting(self, update: PoolUpdated) -> StreamAppend:
         story = derived_id(
@@ -106,6 +111,7 @@ class Recorder:
             lost = self._buffer.resume(self._feed.name, self._clock())
             if lost is not None:
                 await self._append_surely([self._gap(lost)])
+                await self._append_surely([self._sighting(state) for state in self._newest.values()])
 
     async def _append_surely(self, batch: list[StreamAppend]) -> None:
         """Append all, in order: the log commits them together, and knows what it has when tried again."""
@@ -166,7 +172,9 @@ class _Buffer:
             self._changed.set()
 
     def resume(self, feed: str, now: int) -> FeedGap | None:
-        """The log is back; what was dropped meanwhile, if anything."""
+        """The log is back and nothing waits: what was dropped meanwhile, if anything."""
+        if self._waiting:
+            return None  # what waited is older than what was dropped: first write it down
         since, dropped = self._stalled_since, self._dropped
         self._stalled_since, self._dropped = None, 0
         if since is None or not dropped:

@@ -43,7 +43,7 @@ class ArbitrageSettings(_Section):
     compute_unit_limit: int = Field(400_000, ge=1_000, le=1_400_000, description="Of one transaction.")
     compute_unit_price_micro_lamports: int = Field(10_000, ge=0, description="Priority fee per unit.")
     tip_lamports: int = Field(1_000, ge=0, description="Paid inside the transaction.")
-    max_quote_age_slots: int = Field(8, ge=1, description="An older pool state decides nothing.")
+    max_quote_age_slots: int = Field(20, ge=1, description="An opportunity so far behind is stale.")
 
 
 class RiskSettings(_Section):

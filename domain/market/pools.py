@@ -1,4 +1,8 @@
-"""The pool book: the newest state of every pool, folded from what the market showed."""
+"""The pool book: the newest state of every pool in sight, folded from what the market showed.
+
+A pool that is watched and does not change is as good as one read a moment ago. So a state does not grow old
+by itself: it is good until a `market.gap` says that sight was lost, and good again from its next reading on.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ class PoolBook:
 
     def __init__(self) -> None:
         self._pools: dict[Address, PoolUpdated] = {}
+        self._in_sight: set[Address] = set()
         self._newest_slot = Slot(0)
 
     @property
@@ -30,17 +35,22 @@ class PoolBook:
         if held is not None and update.slot < held.slot:
             return False
         self._pools[update.pool] = update
+        self._in_sight.add(update.pool)
         self._newest_slot = max(self._newest_slot, update.slot)
         return True
+
+    def lose_sight(self) -> None:
+        """Nobody watched for a while: no state can be trusted until its pool is read again."""
+        self._in_sight.clear()
 
     def get(self, pool: Address) -> PoolUpdated | None:
         """The newest state of a pool; none for one never seen."""
         return self._pools.get(pool)
 
-    def tradable(self, max_age_slots: int) -> Iterator[PoolUpdated]:
-        """Pools that accept swaps and whose reading is at most `max_age_slots` older than the newest."""
+    def tradable(self) -> Iterator[PoolUpdated]:
+        """Pools in sight that accept swaps."""
         for pool in self._pools.values():
-            if pool.open and self._newest_slot - pool.slot <= max_age_slots and is_quotable(pool):
+            if pool.pool in self._in_sight and pool.open and is_quotable(pool):
                 yield pool
 
 

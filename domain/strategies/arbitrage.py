@@ -60,7 +60,7 @@ def decide(
         available: base units of the cycle's mint the wallet can spend.
         busy: pools to leave alone: a trade under way will move them.
     """
-    free = (pool for pool in book.tradable(parameters.max_quote_age_slots) if pool.pool not in busy)
+    free = (pool for pool in book.tradable() if pool.pool not in busy)
     cycle = best_cycle(two_pool_cycles(free, parameters.mint), min(parameters.max_input, available))
     if cycle is None:
         return None

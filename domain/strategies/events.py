@@ -23,7 +23,7 @@ class ArbitrageParameters:
         compute_unit_limit: of one transaction.
         compute_unit_price_micro_lamports: priority fee per compute unit.
         tip_lamports: paid inside the same transaction.
-        max_quote_age_slots: a pool state older than this decides nothing.
+        max_quote_age_slots: an opportunity decided on a slot this far behind the newest is stale.
     """
 
     mint: Mint

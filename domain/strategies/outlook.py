@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from domain.chain import Address
 from domain.events import AggregateEvent, RecordedEvent
-from domain.market.events import PoolUpdated
+from domain.market.events import MarketGap, PoolUpdated
 from domain.market.pools import PoolBook
 from domain.strategies.arbitrage import Finding, decide
 from domain.strategies.flights import Flights
@@ -16,7 +16,7 @@ from domain.wallets.wallet import Wallet
 
 _Aggregate = TypeVar("_Aggregate", Strategy, Wallet)
 
-MARKET_TOPICS: Final = frozenset({"market.pool_updated"})
+MARKET_TOPICS: Final = frozenset({"market.pool_updated", "market.gap"})
 
 TRADING_TOPICS: Final = frozenset(
     {
@@ -59,6 +59,8 @@ class Outlook:
         if isinstance(event, PoolUpdated):
             if self.book.fold(event):
                 self._sightings[event.pool] = recorded
+        elif isinstance(event, MarketGap):
+            self.book.lose_sight()
         elif recorded.topic.startswith("strategy."):
             _evolve(self._strategies, event)
         elif recorded.topic.startswith("wallet."):

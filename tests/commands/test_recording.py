@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 from uuid import UUID
 
 from given import POOL_A, POOL_B, pool
@@ -11,7 +12,7 @@ from waiting import until
 
 from adapters.memory.event_log import MemoryEventLog
 from commands.ports import Appended, FeedGap, Fence, StreamAppend
-from commands.recording import REAFFIRM_SLOTS, Recorder
+from commands.recording import Recorder
 from domain.errors import LogUnavailable
 from domain.market.events import PoolUpdated
 
@@ -45,8 +46,15 @@ class AbsentLog(MemoryEventLog):
         return await super().append(appends, append_id=append_id, fence=fence)
 
 
+TICKS = count(1)
+
+
+def _clock() -> int:
+    return next(TICKS)
+
+
 async def _record(log: MemoryEventLog, *seen: PoolUpdated | FeedGap, buffer: int = 100) -> None:
-    await asyncio.wait_for(Recorder(log, ListFeed(*seen), lambda: 5, buffer=buffer).run(), timeout=10)
+    await asyncio.wait_for(Recorder(log, ListFeed(*seen), _clock, buffer=buffer).run(), timeout=10)
 
 
 async def _slots(log: MemoryEventLog) -> list[int]:
@@ -62,12 +70,6 @@ async def test_only_changes_are_recorded() -> None:
         (f"pool-{POOL_B}", 2),
         (f"pool-{POOL_A}", 3),
     ]
-
-
-async def test_a_quiet_pool_is_reaffirmed() -> None:
-    log = MemoryEventLog()
-    await _record(log, pool(slot=1), pool(slot=REAFFIRM_SLOTS), pool(slot=1 + REAFFIRM_SLOTS))
-    assert await _slots(log) == [1, 1 + REAFFIRM_SLOTS]
 
 
 async def test_slots_never_go_back() -> None:
@@ -89,11 +91,12 @@ async def test_every_sighting_begins_a_story_of_its_own() -> None:
     assert [r.slot for r in await one.read()] == [1, 2]
 
 
-async def test_a_restart_does_not_record_the_same_state_again() -> None:
+async def test_a_restart_owns_up_that_nobody_watched_and_records_every_state_again() -> None:
     log = MemoryEventLog()
     await _record(log, pool(slot=1))
     await _record(log, pool(slot=1), pool(slot=2, sol=7))
-    assert await _slots(log) == [1, 2]
+    assert await _slots(log) == [1, 1, 2]
+    assert [r.topic for r in await log.read()][1] == "market.gap"
 
 
 async def test_the_feed_says_where_it_was_blind() -> None:
@@ -103,17 +106,25 @@ async def test_the_feed_says_where_it_was_blind() -> None:
     assert (gap.stream, gap.event.dropped, gap.event.reason) == ("feed-list", 3, "connection lost")
 
 
+async def test_after_a_gap_an_unchanged_state_is_recorded_again() -> None:
+    """Whoever folds the log trusts no state from before the gap."""
+    log = MemoryEventLog()
+    await _record(log, pool(slot=1), FeedGap("list", 3, 10, 20, "connection lost"), pool(slot=2))
+    assert await _slots(log) == [1, 2]
+
+
 async def test_what_a_full_buffer_dropped_is_on_record() -> None:
     """The log is away while 20 states are seen and 4 may wait: the newest are dropped, counted and told."""
     log = AbsentLog()
     feed = ListFeed(*(pool(slot=n, sol=n) for n in range(1, 21)))
-    recorder = Recorder(log, feed, lambda: 5, buffer=4)
+    recorder = Recorder(log, feed, _clock, buffer=4)
     recording = asyncio.create_task(recorder.run())
     await until(lambda: recorder._buffer._dropped)
     log.back.set()
     await asyncio.wait_for(recording, timeout=10)
     events = await log.read()
     (gap,) = (r.event for r in events if r.topic == "market.gap")
-    assert gap.dropped == 20 - (len(events) - 1) > 0
+    assert gap.dropped == 20 - (len(events) - 2) > 0
+    assert events[-1].event.slot == 20  # the newest state stands behind the gap, though it was dropped
     assert gap.reason == "the event log was away and the buffer was full"
     assert await _slots(log) == sorted(await _slots(log))

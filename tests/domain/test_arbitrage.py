@@ -80,11 +80,23 @@ def test_too_little_profit_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [pool(POOL_B, usdc=DEAR, is_open=False), pool(POOL_B, usdc=DEAR, slot=1_000)],
-    ids=["closed", "the other is too old"],
+    [pool(POOL_B, usdc=DEAR, is_open=False), pool(POOL_B, usdc=0)],
+    ids=["closed", "empty"],
 )
 def test_pools_that_cannot_be_traded_are_passed_over(other: PoolUpdated) -> None:
     assert decide(parameters(), _book(pool(), other), 100 * SOL) is None
+
+
+def test_a_quiet_pool_is_as_good_as_new_until_sight_is_lost() -> None:
+    """A state stays good however many slots pass; after a gap it must be read again."""
+    book = _book(pool(slot=1), pool(POOL_B, usdc=DEAR, slot=1_000))
+    assert decide(parameters(), book, 100 * SOL) is not None
+    book.lose_sight()
+    assert decide(parameters(), book, 100 * SOL) is None
+    book.fold(pool(POOL_B, usdc=DEAR, slot=1_001))
+    assert decide(parameters(), book, 100 * SOL) is None
+    book.fold(pool(slot=1_001))
+    assert decide(parameters(), book, 100 * SOL) is not None
 
 
 def test_an_older_reading_changes_nothing() -> None:
