@@ -92,7 +92,17 @@ class Budget:
         """
         if not 1 <= items <= MAX_PAGE:
             raise InvalidInput(f"`{name}` is {items}: ask for 1 to {MAX_PAGE} at a time")
+        self.charge(items)
+        return items
+
+    def charge(self, items: int) -> None:
+        """Take items from the budget that were asked for without a number.
+
+        Raises:
+            InvalidInput: the budget is spent.
+        """
         self._left -= items
         if self._left < 0:
-            raise InvalidInput(f"one request asks for more than {MAX_ROWS:,} items in all: ask in turns")
-        return items
+            raise InvalidInput(
+                f"one request asks for more than {MAX_ROWS:,} items in all: narrow it, or ask in turns"
+            )

@@ -63,6 +63,7 @@ class EventPage:
 
     events: list[Event]
     has_next_page: bool
+    end_cursor: BigInt = strawberry.field(description="The `after` of the next page.")
     as_of_position: BigInt = strawberry.field(description="The log's newest position when this was read.")
 
 
@@ -96,14 +97,14 @@ async def events(
         found = [event for event in told if event.position > after]
     else:
         found = await log.read(after, limit + 1, topics=types)
-    return _page(found, limit, types, head)
-
-
-def _page(found: Sequence[RecordedEvent], limit: int, types: Sequence[str] | None, head: int) -> EventPage:
-    wanted = [event for event in found[:limit] if types is None or event.topic in types]
+    looked_at = found[:limit]
+    end: int = after
+    if looked_at:
+        end = looked_at[-1].version if stream is not None else looked_at[-1].position
     return EventPage(
-        events=[Event.of(event) for event in wanted],
+        events=[Event.of(event) for event in looked_at if types is None or event.topic in types],
         has_next_page=len(found) > limit,
+        end_cursor=BigInt(end),
         as_of_position=BigInt(head),
     )
 

@@ -95,6 +95,7 @@ async def pnl(
         last_day=None if to is None else to.isoformat(),
         by=by,
     )
+    info.context.budget.charge(len(found.results))
     return Pnl(
         results=[PnlResult.of(result) for result in found.results],
         overall=PnlResult.of(found.overall),

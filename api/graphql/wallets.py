@@ -56,6 +56,7 @@ async def wallet_balances(
     """The balances of one wallet by its address, or of all."""
     await info.context.wait_for(read_model.NAME, min_position)
     found = await read_model.wallet_balances(info.context.services.reads, wallet)
+    info.context.budget.charge(len(found.balances))
     return WalletBalances(
         balances=[WalletBalance.of(held) for held in found.balances], as_of_position=BigInt(found.position)
     )

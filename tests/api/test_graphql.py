@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -220,8 +221,10 @@ async def test_events_by_position_stream_type_and_story(ask: Client, history: Hi
     answer = await ask.data(
         """query($stream: String!, $story: UUID!) {
             page: events(after: 3, limit: 2) { events { position type data } hasNextPage asOfPosition }
-            typed: events(types: ["order.failed"]) { events { stream slot data } hasNextPage }
-            stream: events(stream: $stream, after: "1") { events { version } }
+            typed: events(types: ["order.failed"])
+                { events { position stream slot data } hasNextPage endCursor }
+            stream: events(stream: $stream, after: "1", limit: 2, types: ["order.placed"])
+                { events { version } hasNextPage endCursor }
             story: events(correlationId: $story) { events { type } } }""",
         stream=story.order,
         story=str(correlation),
@@ -232,7 +235,8 @@ async def test_events_by_position_stream_type_and_story(ask: Client, history: Hi
     assert answer["page"]["events"][0]["data"]["expected_profit_lamports"] == 42_000
     assert [event["stream"] for event in answer["typed"]["events"]] == [story.order]
     assert answer["typed"]["events"][0]["data"]["fee_lamports"] == 6_000
-    assert [event["version"] for event in answer["stream"]["events"]] == ["2", "3", "4"]
+    assert answer["typed"]["endCursor"] == answer["typed"]["events"][0]["position"]
+    assert answer["stream"] == {"events": [], "hasNextPage": True, "endCursor": "3"}
     assert len(answer["story"]["events"]) == 9
 
 
@@ -371,6 +375,41 @@ async def test_variables_may_be_numbers_or_digits(ask: Client) -> None:
             "query($a: BigInt!) { events(after: $a, limit: 1) { events { position } } }", a=after
         )
         assert answer["events"]["events"][0]["position"] == "4"
+
+
+BAD_VARIABLES: list[tuple[str, str, object]] = [
+    ("query($x: Date) { pnl(from: $x) { asOfPosition } }", "1 Jan", "1 Jan"),
+    ("query($x: BigInt!) { events(after: $x) { asOfPosition } }", "ten", "not a whole number"),
+    ("query($x: BigInt!) { events(after: $x) { asOfPosition } }", True, "not a whole number"),
+    ("query($x: UUID) { events(correlationId: $x) { asOfPosition } }", "7", "UUID"),
+    ("query($x: Int!) { trades(first: $x) { asOfPosition } }", 2**40, "32-bit"),
+    ("query($x: Int!) { trades(first: $x) { asOfPosition } }", None, "non-null"),
+    ("query($x: TradeFilter) { trades(filter: $x) { asOfPosition } }", {"color": "red"}, "color"),
+]
+
+
+@pytest.mark.parametrize(("query", "value", "said"), BAD_VARIABLES)
+async def test_bad_variables_are_told_what_was_found(
+    ask: Client, query: str, value: object, said: object
+) -> None:
+    answer = await ask.post({"query": query, "variables": {"x": value}})
+    error = answer.json()["errors"][0]
+    assert error["extensions"]["code"] == "bad_input"
+    assert str(said) in error["message"]
+
+
+async def test_an_answer_that_takes_too_long_is_given_up(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(MemoryReadStore):
+        async def select(self, *_args: Any, **_kwargs: Any) -> Any:  # noqa: ANN401 - it never answers
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("api.graphql.route.REQUEST_S", 0.05)
+    async with client_of(ListLog(history.events), Stuck(), fold=False) as client:
+        answer = await client.post({"query": "{ pnl { asOfPosition } }"})
+    assert answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE
+    assert answer.json()["error"] == "unavailable"
 
 
 async def test_an_operation_that_is_not_there_is_named(ask: Client) -> None:
