@@ -222,17 +222,30 @@ def test_every_decision_is_in_the_index() -> None:
             assert f"**{part}.**" in path.read_text(), f"{name(path)} does not tell its {part.lower()}"
 
 
-def test_the_example_names_every_setting() -> None:
-    """`.env.example` and docs/reference/settings.md name exactly the settings there are."""
-    known: set[str] = set()
+def settings_with_defaults() -> dict[str, object]:
+    """Every setting by its variable's name, those of sections included."""
+    known: dict[str, object] = {}
     for setting, field in Settings.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            known |= {f"{PREFIX}{setting}__{part}".upper() for part in section.model_fields}
+            for part, inner in section.model_fields.items():
+                known[f"{PREFIX}{setting}__{part}".upper()] = inner.default
         else:
-            known.add(f"{PREFIX}{setting}".upper())
-    for path, pattern in ((".env.example", r"^#(\w+)="), ("docs/reference/settings.md", r"^\| `(\w+)`")):
-        assert set(re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE)) == known, path
+            known[f"{PREFIX}{setting}".upper()] = field.default
+    return known
+
+
+def test_the_examples_name_every_setting_and_its_default() -> None:
+    """`.env.example` and docs/reference/settings.md hold exactly the settings there are."""
+    known = settings_with_defaults()
+    example = dict(re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    described = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE))
+    assert example.keys() == known.keys()
+    assert described.keys() == known.keys()
+    for setting, default in known.items():
+        if default is not None and default != ():
+            assert example[setting] == described[setting] == str(default), setting
 
 
 def test_markdown_links_lead_somewhere() -> None:
