@@ -12,12 +12,9 @@ from typing import Annotated
 
 import typer
 
-from daybook.check import run_check
-from daybook.demo.session import DemoOptions, run_demo
 from daybook.localnet import localnet
 from daybook.migrate import migrate
 from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
-from daybook.run import run_services
 from daybook.settings import load_settings
 from daybook.stack import stack_app
 from domain.errors import DaybookError
@@ -62,6 +59,8 @@ def root(
 @app.command()
 def check(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Look at settings, servers and folders, and say what to mend."""
+    from daybook.check import run_check  # noqa: PLC0415 - each command loads only what it needs
+
     raise typer.Exit(run_check(load_settings(data_dir=data_dir), as_json=as_json))
 
 
@@ -79,6 +78,8 @@ def demo(
     as_json: JsonFlag = False,
 ) -> None:
     """Trade on a local Solana for a while, then prove the books: the main job, end to end."""
+    from daybook.demo.session import DemoOptions, run_demo  # noqa: PLC0415 - as in `check`
+
     folder = data_dir or load_settings().data_dir / "demo"
     options = DemoOptions(folder, seconds, market, speed, seed, keep=keep, as_json=as_json)
     raise typer.Exit(run_demo(options))
@@ -87,4 +88,6 @@ def demo(
 @app.command()
 def run(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Run all services against the node, servers and wallet of the settings, until Ctrl-C."""
+    from daybook.run import run_services  # noqa: PLC0415 - as in `check`
+
     raise typer.Exit(run_services(load_settings(data_dir=data_dir), as_json=as_json))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+from typing import TYPE_CHECKING
+
 from adapters.embedded.stack import attach
-from adapters.postgres.migrate import Migrated
-from adapters.postgres.migrate import migrate as run_migrations
 from daybook.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
+
+if TYPE_CHECKING:
+    from adapters.postgres.migrate import Migrated
 
 
 def migrate(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Bring the database to this version's revision; the embedded one unless DAYBOOK_DATABASE_URL is set."""
+    from adapters.postgres.migrate import migrate as run_migrations  # noqa: PLC0415 - only this command needs it
+
     settings = load_settings(data_dir=data_dir)
     if settings.database_url is not None:
         done = asyncio.run(run_migrations(settings.database_url))
