@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from projections import opportunities, pnl, stories, trade_history, wallet_balances
 from projections.ports import EventReader, ReadStore
+from projections.runner import ProjectionRunner, RunnerState
 
 READ_MODELS: Final = (
     wallet_balances.NAME,
@@ -38,6 +39,18 @@ class Health:
 
 HealthCheck = Callable[[], Awaitable[Health]]
 """Asks one dependency. It may raise or hang: the door gives it a time limit and reports either."""
+
+
+def runner_check(runner: ProjectionRunner) -> HealthCheck:
+    """Whether a read model's runner in this process does its work; halted by poison it does not."""
+
+    async def check() -> Health:
+        status = runner.status
+        ok = status.state in {RunnerState.STARTING, RunnerState.RUNNING}
+        detail = status.state.value if status.error is None else f"{status.state.value}: {status.error}"
+        return Health(ok, detail, {"checkpoint": status.checkpoint})
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app
-from api.services import ApiServices, Health, HealthCheck
+from api.services import ApiServices, Health, HealthCheck, runner_check
 from daybook.app import Daybook, World, now_us
 from domain.chain import Commitment
 from domain.errors import SetupError
@@ -87,6 +87,7 @@ def _checks(daybook: Daybook, world: World) -> dict[str, HealthCheck]:
         "redis": _check(lambda: _redis(world.redis_url)),
         "solana": _check(lambda: _solana(daybook)),
         "relay": lambda: _relay(daybook),
+        **{f"runner:{runner.status.name}": runner_check(runner) for runner in daybook.runners},
     }
 
 

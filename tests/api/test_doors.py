@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.memory.read_store import MemoryReadStore
-from api.services import Health
+from api.services import Health, runner_check
+from projections import wallet_balances
+from projections.runner import ProjectionRunner
 
 
 @pytest.fixture
@@ -74,6 +76,21 @@ async def test_a_read_model_far_behind_fails(history: History, monkeypatch: pyte
     found = answer.json()["checks"]["projection:pnl"]
     assert found["lag"] == len(history.events)
     assert "more than 10" in found["detail"]
+
+
+async def test_a_halted_runner_fails_and_says_on_which_event() -> None:
+    """Its lag may be small in a quiet log; it is its halt that matters."""
+    history = History()
+    Story(history, "lost").found().released()
+    log, store = ListLog(history.events), MemoryReadStore()
+    runner = ProjectionRunner(wallet_balances.READ_MODEL, log, store)
+    await runner.run()
+    checks = {"runner:wallet_balances": runner_check(runner)}
+    async with client_of(log, store, fold=False, checks=checks) as ask:
+        answer = await ask.http.get("/health")
+    found = answer.json()["checks"]["runner:wallet_balances"]
+    assert (answer.status_code, found["ok"], found["checkpoint"]) == (503, False, 2)
+    assert "halted: read model 'wallet_balances' cannot fold wallet.funds_released" in found["detail"]
 
 
 async def test_metrics_tell_the_log_the_orders_the_money_and_the_times(history: History) -> None:
