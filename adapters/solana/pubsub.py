@@ -29,7 +29,8 @@ OPEN_TIMEOUT_S: Final = 5.0
 CONFIRM_TIMEOUT_S: Final = 5.0
 """A node confirms a subscription at once; one that does not is not listening."""
 PING_S: Final = 5.0
-"""A dead connection is noticed after at most two of these."""
+PONG_S: Final = 10.0
+"""A dead connection is noticed after at most their sum; a busy machine answers within the second."""
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 """Between attempts to connect: doubled from the first up to the longest, for a node may be down for hours."""
@@ -215,7 +216,7 @@ class PubSub:
             proxy=None if is_loopback(self._url) else True,
             open_timeout=OPEN_TIMEOUT_S,
             ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_timeout=PONG_S,
             close_timeout=1.0,  # nothing of worth is left to hear
             max_size=MAX_FRAME_BYTES,
             compression=None,  # notifications are small and latency matters
@@ -252,7 +253,7 @@ class PubSub:
             self.reconnects += 1
             _log.warning("connection lost, connecting again", node=where(self._url), reason=reason)
             if self._blind_since is None:  # a connection silent for longer would have missed its pings
-                self._blind_since = max(self._last_heard, self._clock() - int(2 * PING_S * 1_000_000))
+                self._blind_since = max(self._last_heard, self._clock() - int((PING_S + PONG_S) * 1_000_000))
         self._socket = None
         self._connected.clear()
         self._by_node_id.clear()
