@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 from builders import History, landed_trade, random_history
 from list_log import ListLog
+from waiting import until
 
+from adapters.memory.read_store import MemoryReadStore
 from adapters.postgres import read_sql
 from adapters.postgres.read_store import PostgresReadStore
 from domain.errors import InvalidInput, ReadStoreUnavailable
@@ -86,3 +88,32 @@ async def test_a_server_that_is_away_is_named(database: str) -> None:
     await pool.close()
     with pytest.raises(ReadStoreUnavailable, match="PostgreSQL did not answer"):
         await PostgresReadStore(pool).checkpoint("pnl")
+
+
+async def test_a_runner_survives_connections_cut_under_it(
+    pool: asyncpg.Pool[asyncpg.Record], database: str
+) -> None:
+    """Cut again and again while it folds: it waits, goes on, and every event still counts once."""
+    events = random_history(9, 60).events
+    log = ListLog(events[:50])
+    runner = ProjectionRunner(trade_history.READ_MODEL, log, PostgresReadStore(pool), batch=20, idle_s=0.02)
+    running = asyncio.create_task(runner.run())
+    knife = await asyncpg.connect(database)
+    try:
+        for end in range(50, len(events) + 50, 50):
+            await knife.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            log.grow(events[len(log.events) : end])
+        await until(lambda: runner.status.checkpoint == len(events))
+    finally:
+        await knife.close()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    again = MemoryReadStore()
+    await ProjectionRunner(trade_history.READ_MODEL, ListLog(events), again).catch_up()
+    everything = trade_history.TradeFilter()
+    assert await trade_history.trades(PostgresReadStore(pool), everything, first=500) == (
+        await trade_history.trades(again, everything, first=500)
+    )
