@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -215,7 +215,7 @@ async def test_a_follower_of_some_topics_is_woken_by_them(log: Log) -> None:
 
 async def test_a_follower_that_goes_away_harms_nobody(log: Log) -> None:
     """Cancelled while it waits."""
-    follower = asyncio.create_task(anext(log.follow()))  # type: ignore[arg-type] # an async iterator is awaitable so
+    follower = asyncio.ensure_future(anext(log.follow()))
     await asyncio.sleep(0)
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
@@ -303,7 +303,7 @@ async def test_whatever_is_appended_is_read_back_equal(log: Log, data: list[tupl
     assert [(record.stream, record.event) for record in records] == data
 
 
-async def _closable(batches: AsyncIterator[list[RecordedEvent]]) -> AsyncIterator[list[RecordedEvent]]:
+async def _closable(batches: AsyncIterator[list[RecordedEvent]]) -> AsyncGenerator[list[RecordedEvent], None]:
     """An async iterator that can be closed, whatever the log returned."""
     async for batch in batches:
         yield batch
