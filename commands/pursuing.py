@@ -34,7 +34,7 @@ from commands.ports import (
 from commands.settling import Settlement
 from commands.watching import Watch
 from domain.chain import Address, Commitment, Slot
-from domain.errors import ChainError, ChainUnavailable, InvalidInput
+from domain.errors import ChainError, ChainUnavailable, DecodeError, InvalidInput
 from domain.events import Cause, event_id, to_microseconds
 from domain.refusal import Refusal
 from domain.strategies.strategy import Strategy
@@ -115,6 +115,8 @@ class Pursuit:
                     await self._turn()
                 except ChainError as error:
                     _log.info("the node gave no answer", order=self._order.id, error=str(error))
+                except DecodeError as error:  # nor is an answer that cannot be: another node may do better
+                    _log.error("the node's answer is of no use", order=self._order.id, error=str(error))
                 if not self._order.is_closed:
                     await self._watch.wait(self._means.pace.poll_every_s)
         finally:

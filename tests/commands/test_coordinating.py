@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.domain import BaseAggregate
@@ -28,8 +28,9 @@ from adapters.memory.bookmarks import MemoryBookmarks
 from adapters.memory.event_log import MemoryEventLog
 from commands.aggregates import Aggregates, decisions
 from commands.coordinating import Coordinator
-from commands.ports import StreamAppend
+from commands.ports import Appended, Fence, StreamAppend
 from domain.chain import NATIVE, Signature, Slot
+from domain.errors import LogUnavailable
 from domain.events import ANY_VERSION, Cause
 from domain.money import Lamports
 from domain.strategies.strategy import Strategy
@@ -43,8 +44,8 @@ NOW = 1_000_000
 class World:
     """A log with a strategy and a wallet, and coordinators over it."""
 
-    def __init__(self) -> None:
-        self.log = MemoryEventLog()
+    def __init__(self, log: MemoryEventLog | None = None) -> None:
+        self.log = log or MemoryEventLog()
         self.bookmarks = MemoryBookmarks()
         self.now = NOW
 
@@ -174,6 +175,33 @@ async def test_a_lost_bookmark_decides_nothing_twice() -> None:
     async with world.coordinating(MemoryBookmarks()):
         await asyncio.sleep(0.05)
     assert await world.log.head() == head
+
+
+class ForgetfulLog(MemoryEventLog):
+    """A log that commits the first decision and loses the answer."""
+
+    forgot = False
+
+    async def append(
+        self, appends: Sequence[StreamAppend], *, append_id: UUID, fence: Fence | None = None
+    ) -> Appended:
+        appended = await super().append(appends, append_id=append_id, fence=fence)
+        if not self.forgot and appends[0].cause.actor == "coordinator":
+            self.forgot = True
+            raise LogUnavailable("the answer was lost")
+        return appended
+
+
+async def test_a_lost_answer_decides_nothing_twice() -> None:
+    """Committed but not answered: the next look finds the order, and funds are set aside once."""
+    world = World(ForgetfulLog())
+    await world.put(a_strategy(), a_wallet())
+    async with world.coordinating():
+        await world.put(an_opportunity(), an_opportunity("opportunity-2"))
+        await until(lambda: world.decided("opportunity-2"))
+    topics = [recorded.topic for recorded in await world.log.read_stream(f"wallet-{OWNER}")]
+    assert topics.count("wallet.funds_reserved") == 2
+    assert await world.decided() == await world.decided("opportunity-2") == ["order.placed"]
 
 
 async def test_two_coordinators_decide_once() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
@@ -20,11 +21,18 @@ from given import CORRELATION, OWNER, SOL, a_strategy, a_wallet, an_opportunity
 
 from adapters.memory.event_log import MemoryEventLog
 from commands.aggregates import Aggregates, content_id, decisions, fold
-from commands.ports import ChainPoint, SignatureStatus, SignedTransaction
+from commands.ports import (
+    Appended,
+    ChainPoint,
+    Fence,
+    SignatureStatus,
+    SignedTransaction,
+    StreamAppend,
+)
 from commands.pursuing import Means, Pace, Pursuit
 from commands.settling import Settlement
 from domain.chain import NATIVE, USDC, WSOL, BlockHeight, Slot
-from domain.errors import FencedOut, InvariantBroken
+from domain.errors import FencedOut, InvariantBroken, LogUnavailable
 from domain.events import Cause
 from domain.trading.order import Order, OrderState
 from domain.wallets.wallet import Wallet
@@ -47,13 +55,31 @@ class CrashedHere(Exception):
     """The process dies."""
 
 
+class UnreliableLog(MemoryEventLog):
+    """A log whose database goes away now and then, before an append or after it was committed."""
+
+    def __init__(self, die: Random, chance: float) -> None:
+        super().__init__()
+        self.die, self.chance = die, chance
+
+    async def append(
+        self, appends: Sequence[StreamAppend], *, append_id: UUID, fence: Fence | None = None
+    ) -> Appended:
+        if fence is not None and self.die.random() < self.chance:
+            raise LogUnavailable("the database went away")
+        appended = await super().append(appends, append_id=append_id, fence=fence)
+        if fence is not None and self.die.random() < self.chance:
+            raise LogUnavailable("the database went away after the commit")
+        return appended
+
+
 class World:
     """A log with one intended order, a chain, and an executor that can be killed and started again."""
 
     def __init__(self, seed: int, faults: Faults = ALL_FAULTS, lifetime_us: int = 10**12) -> None:
         self.die = Random(seed)
         self.chain = FakeChain(Random(seed + 1), faults)
-        self.log = MemoryEventLog()
+        self.log = UnreliableLog(Random(seed + 2), 0.1 if faults is ALL_FAULTS else 0.0)
         self.lifetime_us = lifetime_us
         self.crash_at: dict[int, str] = {}
         self.steps: list[str] = []
@@ -100,6 +126,8 @@ class World:
             except CrashedHere:
                 deaths += 1
                 self.chain.tick(self.die.choice([0, 5, 60, 200]))
+            except LogUnavailable:
+                continue  # as the executor does: load the order again
             else:
                 return deaths
 
