@@ -69,14 +69,19 @@ def two_pool_cycles(pools: Iterable[PoolUpdated], mint: Mint) -> Iterator[tuple[
 def best_cycle(paths: Iterable[Sequence[Hop]], max_input: int) -> Cycle | None:
     """The cycle that gains most with an input of at most `max_input`; none when none gains.
 
-    Ties go to the smaller input, then to the path that comes first.
+    Ties go to the smaller input, then to the path that comes first. Paths are quoted in the order of what
+    they could gain without rounding, until no other could gain as much: usually that is one or two.
     """
-    best: Cycle | None = None
-    for path in paths:
+    bounds = ((_gain_bound(path, max_input), -place, path) for place, path in enumerate(paths))
+    promising = sorted((each for each in bounds if each[0] > 0), key=lambda each: each[:2], reverse=True)
+    best: tuple[tuple[int, int, int], Cycle] | None = None
+    for bound, place, path in promising:
+        if best is not None and bound < best[1].gain:
+            break
         found = best_input(path, max_input)
-        if found is not None and (best is None or _rank(found) > _rank(best)):
-            best = found
-    return best
+        if found is not None and (best is None or (*_rank(found), place) > best[0]):
+            best = (*_rank(found), place), found
+    return best[1] if best else None
 
 
 def best_input(path: Sequence[Hop], max_input: int) -> Cycle | None:
@@ -137,12 +142,29 @@ def _cheapest(hop: Hop, amount_out: int) -> int:
 
 
 def _optimum(path: Sequence[Hop]) -> int:
-    """Where out - x is greatest, in real numbers, rounded down; at most 0 when nothing gains."""
+    """Where out - x is greatest, in real numbers, rounded down; 0 when nothing gains."""
+    p, q, r = _curve_of(path)
+    return (isqrt(p * q) - q) // r if p > q else 0
+
+
+def _gain_bound(path: Sequence[Hop], max_input: int) -> int:
+    """What the path cannot gain more than: the real maximum, rounded up; the program only rounds down."""
+    p, q, r = _curve_of(path)
+    if p <= q or max_input <= 0:
+        return 0
+    root = isqrt(p * q)
+    if (root - q) // r >= max_input:
+        return p * max_input // (q + r * max_input) - max_input + 1
+    return (p + q - 2 * root) // r + 1
+
+
+def _curve_of(path: Sequence[Hop]) -> tuple[int, int, int]:
+    """(p, q, r) of the whole path: out = p*x / (q + r*x)."""
     p, q, r = 1, 1, 0
     for hop in path:
         hop_p, hop_q, hop_r = _coefficients(hop)
         p, q, r = p * hop_p, q * hop_q, r * hop_q + hop_r * p
-    return (isqrt(p * q) - q) // r if p > q else 0
+    return p, q, r
 
 
 def _coefficients(hop: Hop) -> tuple[int, int, int]:

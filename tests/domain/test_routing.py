@@ -77,6 +77,20 @@ def test_no_neighbour_and_no_scanned_input_gains_more(
             assert all(run_through(path, amount).gain <= gain for amount in near if 0 < amount <= limit)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(_reserves, _reserves, _rates), min_size=2, max_size=5), st.integers(1, 10**16))
+def test_no_path_that_was_not_quoted_is_better(terms: list[tuple[int, int, int]], limit: int) -> None:
+    """Quoting only what could win finds what quoting everything finds."""
+    pools = [
+        pool(Address(f"pool-{place}"), sol, usdc, trade_rate=rate)
+        for place, (sol, usdc, rate) in enumerate(terms)
+    ]
+    paths = list(two_pool_cycles(pools, WSOL))
+    every = [found for path in paths if (found := best_input(path, limit))]
+    expected = max(every, key=lambda found: (found.gain, -found.amount_in), default=None)
+    assert best_cycle(paths, limit) == expected
+
+
 def _dollar_unit(*pools: PoolUpdated) -> int:
     """What one base unit of USDC, lost to rounding between the legs, is worth in lamports at most."""
     return max(-(-p.reserve_a // p.reserve_b) for p in pools)
