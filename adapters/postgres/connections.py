@@ -96,7 +96,9 @@ def explain(error: Exception) -> Exception:
         WRITER_ROLE in str(error)
     ):
         return SetupError(f"the database has no role {WRITER_ROLE!r}: run `daybook migrate`")
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
+    if isinstance(
+        error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError | asyncpg.UndefinedObjectError
+    ):
         return SetupError(f"the database has no event log ({error}): run `daybook migrate`")
     if isinstance(error, AWAY):
         return LogUnavailable(

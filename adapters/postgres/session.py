@@ -1,18 +1,48 @@
-"""The writer's conversation with PostgreSQL: insert a planned batch, or survey the log and then insert."""
+"""The writer's conversation with PostgreSQL: insert a planned batch, or survey the log and then insert.
+
+The append is one statement. It compares and moves the head's row, whose lock is the fence between processes:
+a second writer waits there for the first to commit, finds another head, and writes nothing. The head cannot
+have moved between the statement's snapshot and that comparison, so the versions of unseen streams read in the
+same statement are those of this very head. A lease is locked likewise: taking it waits, or is seen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from adapters.postgres.batch import Known, Plan, Request, plan
+from adapters.postgres.connections import connect, explained
 from commands.ports import Appended
 from domain.errors import LogError
 
-_INSERT: Final = "SELECT append_events(" + ", ".join(f"${place}" for place in range(1, 25)) + ")"
+_APPEND: Final = """
+WITH fenced AS (
+    SELECT FROM leases l JOIN unnest($5::text[], $6::bigint[]) AS f(name, epoch) USING (name, epoch)
+    FOR SHARE OF l
+), moved AS (
+    UPDATE log_head SET position = $3, hash = $4
+    WHERE single AND position = $1 AND hash = $2
+        AND (SELECT count(*) FROM fenced) = cardinality($5::text[])
+        AND NOT EXISTS (
+            SELECT FROM unnest($7::text[], $8::bigint[]) AS u(name, version)
+            WHERE stream_version(u.name) <> u.version
+        )
+    RETURNING position
+), remembered AS (
+    INSERT INTO appends SELECT a.* FROM moved, unnest($9::appends[]) AS a
+), written AS (
+    INSERT INTO events (position, stream, version, type, schema_version, recorded_at, event_id, causation_id,
+        correlation_id, actor, slot, data, hash, category)
+    SELECT e.*, CASE WHEN starts_with(e.type, 'market.') THEN 'market' ELSE 'domain' END
+    FROM moved, unnest($10::new_event[]) AS e
+)
+SELECT true FROM moved, pg_notify('daybook_events', position::text)
+"""
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _EVENT_IDS: Final = "SELECT event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
@@ -24,8 +54,25 @@ EXTEND_AHEAD: Final = 10_000_000
 class LogSession:
     """The writer's own connection."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection[asyncpg.Record], append: PreparedStatement[asyncpg.Record]
+    ) -> None:
         self._connection = connection
+        self._append = append
+
+    @classmethod
+    async def open(cls, database_url: str) -> Self:
+        """Connect in the writer's role.
+
+        Raises:
+            SetupError: the database is not there or not migrated.
+            LogUnavailable: no server answers.
+        """
+        connection = await connect(database_url)
+        with explained():
+            # Its plan depends on nothing it is given, and planning costs more than executing.
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            return cls(connection, await connection.prepare(_APPEND))
 
     def terminate(self) -> None:
         """Drop the connection at once; the server rolls back what was open."""
@@ -42,7 +89,7 @@ class LogSession:
             asyncpg.PostgresError, OSError: whatever the server or the connection says.
         """
         try:
-            return bool(await self._connection.fetchval(_INSERT, *_arguments(made)))
+            return bool(await self._append.fetchval(*_arguments(made)))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "appends_pkey" and not self._connection.is_in_transaction():
                 return False
@@ -84,16 +131,14 @@ class LogSession:
 
 
 def _arguments(made: Plan) -> tuple[Any, ...]:
-    """The arguments of append_events, in its order."""
-    new = [(request, result) for request, result in made.results if not result.repeated]
-    (_, streams, versions, types, schema_versions, recorded, event_ids, causations, correlations, actors,
-     slots, bodies, hashes) = zip(*made.rows, strict=True)  # fmt: skip
+    """The parameters of the append statement; a row is a composite as it stands."""
+    appends = [
+        (request.append_id, result.first_position, result.last_position)
+        for request, result in made.results
+        if not result.repeated
+    ]
     return (
         *made.before, *made.head,
         list(made.fences), list(made.fences.values()), list(made.unseen), list(made.unseen.values()),
-        [request.append_id for request, _ in new],
-        [result.first_position for _, result in new], [result.last_position for _, result in new],
-        versions, recorded, slots, schema_versions, event_ids, correlations, causations,
-        ["market" if topic.startswith("market.") else "domain" for topic in types],
-        streams, types, actors, bodies, hashes,
+        appends, made.rows,
     )  # fmt: skip

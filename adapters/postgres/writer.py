@@ -1,9 +1,9 @@
 """The one append path of a process: callers' appends coalesce into short transactions, in one global order.
 
-A batch usually costs one round trip: `append_events` takes the lock between processes, compares the head that
-the writer believes in, inserts and commits. When something is not as believed (another process appended, an
-append id is known, a lease moved on) nothing is written, and the batch is decided again on a survey of the
-log taken under the same lock. docs/decisions/0003-one-ordered-log.md has the reasons.
+A batch usually costs one round trip: one statement compares the head that the writer believes in, inserts and
+commits. When something is not as believed (another process appended, an append id is known, a lease moved on)
+nothing is written, and the batch is decided again on a survey of the log, taken while the head is locked.
+docs/decisions/0003-one-ordered-log.md has the reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from adapters.postgres.batch import Known, Plan, Request, plan
-from adapters.postgres.connections import connect, explain
+from adapters.postgres.connections import explain
 from adapters.postgres.rows import EncodedAppend
 from adapters.postgres.session import LogSession
 from commands.ports import Appended, Fence
@@ -199,7 +199,7 @@ class CoalescingWriter:
 
     async def _opened(self) -> LogSession:
         if self._session is None:
-            self._session = LogSession(await connect(self._url))
+            self._session = await LogSession.open(self._url)
             await self._extend(self._session)
         return self._session
 
