@@ -75,7 +75,8 @@ class Coordinator:
         self._history_ends = 0
 
     async def run(self) -> None:
-        """Decide until cancelled."""
+        """Decide until cancelled; run again after an error, it begins anew."""
+        self._exposure = Exposure()
         bookmark = await self._bookmarks.load(NAME)
         await self._catch_up(bookmark)
         self._history_ends = await self._log.head()

@@ -14,7 +14,8 @@ import structlog
 from commands.aggregates import fold
 from commands.ports import Bookmarks, Fence, Leases
 from commands.pursuing import Means, Pursuit
-from domain.errors import ConcurrencyError, FencedOut, InvariantBroken, LogUnavailable
+from commands.together import together
+from domain.errors import ConcurrencyError, InvariantBroken, LogUnavailable
 from domain.events import RecordedEvent
 from domain.trading.events import OrderPlaced
 from domain.trading.order import Order
@@ -59,6 +60,7 @@ class Executor:
         self._leases = leases
         self._bookmarks = bookmarks
         self._holder = holder
+        self._max_orders = max_orders
         self._slots = asyncio.Semaphore(max_orders)
         self._open: dict[str, int] = {}
         self._seen = 0
@@ -74,21 +76,17 @@ class Executor:
         return len(self._open)
 
     async def run(self) -> None:
-        """Execute until cancelled.
+        """Execute until cancelled; run again after an error, it begins anew.
 
         Raises:
             FencedOut: another executor took the wallet over.
+            LogUnavailable: the log is away.
         """
         fence = await self._leases.take(self.name, self._holder)
         self._seen = await self._bookmarks.load(self.name)
-        try:
-            async with asyncio.TaskGroup() as orders:
-                await self._follow(orders, fence)
-        except BaseExceptionGroup as group:
-            fenced = _first_fenced_out(group)
-            if fenced is None:
-                raise
-            raise fenced from group
+        self._slots, self._open = asyncio.Semaphore(self._max_orders), {}
+        async with together() as orders:
+            await self._follow(orders, fence)
 
     async def _follow(self, orders: asyncio.TaskGroup, fence: Fence) -> None:
         async for batch in self._means.log.follow(self._seen, topics=TOPICS, limit=BATCH):
@@ -128,12 +126,3 @@ class Executor:
     async def _move_bookmark(self) -> None:
         """All orders placed at or before the bookmark are closed."""
         await self._bookmarks.save(self.name, min(self._open.values(), default=self._seen + 1) - 1)
-
-
-def _first_fenced_out(group: BaseExceptionGroup[BaseException]) -> FencedOut | None:
-    for error in group.exceptions:
-        if isinstance(error, FencedOut):
-            return error
-        if isinstance(error, BaseExceptionGroup) and (inner := _first_fenced_out(error)) is not None:
-            return inner
-    return None

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from commands.ports import Clock, EventLog, FeedGap, MarketFeed, StreamAppend
+from commands.together import together
 from domain.chain import Address
 from domain.errors import LogUnavailable
 from domain.events import ANY_VERSION, Cause, derived_id
@@ -59,7 +60,7 @@ class Recorder:
     async def run(self) -> None:
         """Record until the feed ends or the task is cancelled."""
         await self._own_up()
-        async with asyncio.TaskGroup() as tasks:
+        async with together() as tasks:
             tasks.create_task(self._write())
             await self._pull()
             await self._buffer.close()

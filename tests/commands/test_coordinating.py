@@ -204,6 +204,24 @@ async def test_a_lost_answer_decides_nothing_twice() -> None:
     assert await world.decided() == await world.decided("opportunity-2") == ["order.placed"]
 
 
+async def test_run_again_it_counts_losses_once() -> None:
+    """A coordinator that is started again after an error folds what is at stake from nothing."""
+    wallet, order = a_wallet(), signed(an_order("opportunity-0"))
+    order.fail(Slot(9), "slippage", Lamports(SOL * 6 // 10), at=3)
+    wallet.book("fee", Signature("sig-1"), Slot(9), moved(NATIVE, -SOL * 6 // 10), 4, order.id)
+    world = World()
+    await world.put(a_strategy(), order, wallet)
+    await world.bookmarks.save("coordinator", await world.log.head())
+    coordinator = Coordinator(world.log, Aggregates(world.log), world.bookmarks, lambda: world.now)
+    for name in ("opportunity-1", "opportunity-2"):
+        task = asyncio.create_task(coordinator.run())
+        await world.put(an_opportunity(name))
+        await until(lambda name=name: world.decided(name))  # type: ignore[misc]  # mypy cannot infer this lambda
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await world.decided("opportunity-2") == ["order.placed"]
+
+
 async def test_two_coordinators_decide_once() -> None:
     world = World()
     await world.put(a_strategy(), a_wallet())

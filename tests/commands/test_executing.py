@@ -19,7 +19,7 @@ from commands.executing import Executor
 from commands.ports import unobserved
 from commands.pursuing import Means, Pace
 from commands.settling import Settlement
-from domain.errors import FencedOut
+from domain.errors import FencedOut, LogUnavailable
 from domain.events import Cause
 from domain.trading.order import Order, order_stream
 
@@ -109,6 +109,34 @@ async def test_a_restart_goes_on_where_the_log_stands() -> None:
         order = await fold(world.log, order_stream(name))
         assert isinstance(order, Order)
         assert order.attempt == 1
+
+
+class BrittleBookmarks(MemoryBookmarks):
+    """Bookmarks whose database is away when the first order has ended."""
+
+    broke = False
+
+    async def save(self, name: str, position: int) -> None:
+        if position and not self.broke:
+            self.broke = True
+            raise LogUnavailable("away")
+        await super().save(name, position)
+
+
+async def test_run_again_after_the_log_was_away_it_goes_on() -> None:
+    """The error comes out plain, so that whoever keeps services running knows it will pass."""
+    world = World()
+    world.bookmarks = BrittleBookmarks()
+    await world.begin()
+    executor = world.executor(max_orders=2)
+    with pytest.raises(LogUnavailable):
+        await asyncio.wait_for(executor.run(), timeout=10)
+    task = asyncio.create_task(executor.run())
+    await until(world.all_landed)
+    await until(lambda: executor.open_orders == 0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(world.chain.executed()) == len(NAMES)
 
 
 async def test_the_former_executor_stops_when_another_takes_the_wallet() -> None:
