@@ -3,7 +3,7 @@
 A batch usually costs one round trip: one statement compares the head that the writer believes in, inserts and
 commits. When something is not as believed (another process appended, an append id is known, a lease moved on)
 nothing is written, and the batch is decided again on a survey of the log, taken while the head is locked.
-docs/decisions/0003-one-ordered-log.md has the reasons.
+docs/decisions/0004-one-ordered-log.md has the reasons.
 """
 
 from __future__ import annotations

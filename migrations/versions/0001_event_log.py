@@ -1,6 +1,6 @@
 """The event log: the record, its head, its append ids, leases, bookmarks and the relay's checkpoints.
 
-Docs: docs/decisions/0001-postgresql-is-the-record.md, docs/decisions/0003-one-ordered-log.md.
+Docs: docs/decisions/0001-postgresql-is-the-record.md, docs/decisions/0004-one-ordered-log.md.
 """
 
 from __future__ import annotations
