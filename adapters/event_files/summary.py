@@ -1,0 +1,136 @@
+"""What a file of events says of itself, and the walk that proves it: docs/reference/export-format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from adapters.postgres.hash_chain import ChainWalk
+from adapters.postgres.rows import StoredEvent
+from domain.errors import InvalidInput, LogCorrupt
+
+FORMAT: Final = "daybook-events-1"
+"""The first word of every file: another layout gets another number."""
+
+Linked = tuple[StoredEvent, bytes | None]
+"""A row, and the hash before it where the row before it is not in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The claims of a file.
+
+    Attributes:
+        first_position, last_position: of its first and last row; 0 where it has none.
+        rows: how many it holds.
+        first_prev_hash: the hash before its first row.
+        last_hash: the hash of its last row.
+    """
+
+    first_position: int
+    last_position: int
+    rows: int
+    first_prev_hash: bytes
+    last_hash: bytes
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether it leaves no position out: a piece of the log, not a selection."""
+        return self.rows == self.last_position - self.first_position + 1
+
+    def as_json(self) -> dict[str, Any]:
+        """The claims as they are printed and stored: hashes in hex."""
+        return {
+            "first_position": self.first_position,
+            "last_position": self.last_position,
+            "rows": self.rows,
+            "first_prev_hash": self.first_prev_hash.hex(),
+            "last_hash": self.last_hash.hex(),
+        }
+
+
+def summary_of(claims: Any, path: Path) -> Summary:  # noqa: ANN401 - whatever a file holds
+    """The claims back from `Summary.as_json`.
+
+    Raises:
+        InvalidInput: they are not claims of ours.
+    """
+    try:
+        first, last, rows = (int(claims[name]) for name in ("first_position", "last_position", "rows"))
+        before, after = (bytes.fromhex(claims[name]) for name in ("first_prev_hash", "last_hash"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} does not say which events it holds ({error!r}): it was not written by daybook"
+        ) from error
+    return Summary(first, last, rows, before, after)
+
+
+class EventReader(Protocol):
+    """A file of events, open for reading; a context manager."""
+
+    summary: Summary
+
+    def batches(self) -> Iterator[list[Linked]]:
+        """Its rows as they stand, a bounded number at a time.
+
+        Raises:
+            InvalidInput: a part of the file cannot be read.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+
+class EventWriter(Protocol):
+    """A file of events, being written."""
+
+    def write(self, rows: Sequence[Linked]) -> None:
+        """Some more rows, in position order."""
+        ...
+
+    def close(self, summary: Summary | None) -> None:
+        """End the file with its claims; without them it is given up."""
+        ...
+
+
+def verified(reader: EventReader) -> Iterator[list[StoredEvent]]:
+    """The rows of a file, each proven by the hash before it; bounded memory.
+
+    Raises:
+        InvalidInput: a part of the file cannot be read.
+        LogCorrupt: naming the first position that is altered, missing or out of order.
+    """
+    claims, walk, rows = reader.summary, ChainWalk(), 0
+    for batch in reader.batches():
+        for row, before in batch:
+            if before is not None:
+                _jump(walk, row, before, claims, first=rows == 0)
+            walk.step(row)
+            rows += 1
+        yield [row for row, _ in batch]
+    if rows == 0 and claims.rows == 0:
+        return
+    walk.finish(claims.last_position, claims.last_hash)
+    if rows != claims.rows or walk.position != claims.last_position:
+        raise LogCorrupt(walk.position, f"the file holds {rows} events and claims {claims.rows}")
+
+
+def _jump(walk: ChainWalk, row: StoredEvent, before: bytes, claims: Summary, *, first: bool) -> None:
+    """Go over positions that the file leaves out, where it may."""
+    if first:
+        if (row.position, before) != (claims.first_position, claims.first_prev_hash):
+            raise LogCorrupt(claims.first_position, "the file does not begin where it claims to begin")
+    elif row.position <= walk.position + 1 or claims.contiguous:
+        raise LogCorrupt(walk.position + 1, f"the file goes on with position {row.position}")
+    walk.position, walk.hash = row.position - 1, before
