@@ -8,11 +8,15 @@
     ├── LogError                      the event log refused or could not answer
     │   ├── ConcurrencyError          the stream is not at the version the writer decided on
     │   ├── FencedOut                 another process holds a newer lease
+    │   ├── AlreadyTracked            a follower has processed this position, or a later one, before
     │   ├── LogUnavailable            the log's database is away: nothing is known to be written
     │   └── LogCorrupt                the record does not verify
     ├── ProjectionError               a read model could not be folded, stored or answered
     │   ├── PoisonEvent               an event cannot be folded, and the read model halts on it
     │   ├── CheckpointMoved           another process folds the same read model
+    │   ├── ProjectionPaused          somebody paused the read model
+    │   ├── RebuildUnderWay           another process rebuilds the read model
+    │   ├── NotServedYet              the version that answers lacks what the new one will have
     │   ├── ReadStoreUnavailable      the read models' database is away: nothing is known to be written
     │   └── ReadModelBehind           the read model has not reached the position that was asked for
     ├── DeliveryError                 JetStream refused what the relay must deliver
@@ -89,6 +93,16 @@ class FencedOut(LogError):
         self.current = current
 
 
+class AlreadyTracked(LogError):
+    """A follower has processed this position, or a later one, before."""
+
+    def __init__(self, name: str, position: int, found: int) -> None:
+        super().__init__(
+            f"follower {name!r} was to be moved to position {position} but stands at {found}: "
+            "what it made of that position is in the log already; go on after it"
+        )
+
+
 class LogUnavailable(LogError):
     """The log's database is away: nothing is known to be written; retry with the same append id."""
 
@@ -118,6 +132,18 @@ class PoisonEvent(ProjectionError):
 
 class CheckpointMoved(ProjectionError):
     """Another process folds the same read model: nothing was written; read the checkpoint again."""
+
+
+class ProjectionPaused(ProjectionError):
+    """Somebody paused the read model: nothing was written; it goes on when it is resumed."""
+
+
+class RebuildUnderWay(ProjectionError):
+    """Another process rebuilds the same read model."""
+
+
+class NotServedYet(ProjectionError):
+    """The version that answers lacks what was asked for; the new one, which has it, is still being built."""
 
 
 class ReadStoreUnavailable(ProjectionError):

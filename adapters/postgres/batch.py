@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from uuid import UUID
 
 from adapters.postgres.hash_chain import link
 from adapters.postgres.rows import EncodedAppend, StoredEvent
 from commands.ports import Appended, Fence
-from domain.errors import ConcurrencyError, DaybookError, FencedOut
+from domain.errors import AlreadyTracked, ConcurrencyError, DaybookError, FencedOut
 from domain.events import ANY_VERSION, event_id
+
+
+class Track(NamedTuple):
+    """How far a follower has come, to be committed with what it made of it: its name and the position."""
+
+    name: str
+    position: int
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +32,7 @@ class Request:
         fence: the lease it was decided under.
         answer: what the caller awaits.
         deadline: the loop's time after which it is no longer retried.
+        track: a follower's position that must grow with it.
     """
 
     appends: list[EncodedAppend]
@@ -31,6 +40,7 @@ class Request:
     fence: Fence | None
     answer: asyncio.Future[Appended]
     deadline: float
+    track: Track | None = None
 
     def resolve(self, result: Appended | DaybookError) -> None:
         """Answer the caller, unless it has gone away."""
@@ -52,6 +62,7 @@ class Known:
         versions: of streams; a stream that is not in it has not been looked up.
         epochs: of leases, where they were looked up.
         appended: results of append ids that are in the log, where they were looked up.
+        tracked: positions of followers; every follower a request names must be looked up.
     """
 
     position: int
@@ -59,6 +70,7 @@ class Known:
     versions: dict[str, int]
     epochs: dict[str, int] = field(default_factory=dict)
     appended: dict[UUID, Appended] = field(default_factory=dict)
+    tracked: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -73,6 +85,7 @@ class Plan:
         unseen: versions that callers expect of streams that were not looked up: the log must compare them.
         fences: epochs of leases that were not looked up: the log must compare them.
         versions: of the streams, after the batch.
+        tracked: positions of followers, after the batch.
     """
 
     before: tuple[int, bytes]
@@ -82,6 +95,7 @@ class Plan:
     unseen: dict[str, int] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    tracked: dict[str, int] = field(default_factory=dict)
 
     @property
     def head(self) -> tuple[int, bytes]:
@@ -94,7 +108,7 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
 
     A request that cannot be decided on what is known is believed, and what it believes is noted for the log
     to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version: its streams
-    must be known.
+    must be known; so must the followers whose positions it moves.
     """
     made = Plan((known.position, known.hash))
     appended = dict(known.appended)
@@ -103,7 +117,11 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
         if earlier is not None:
             made.results.append((request, replace(earlier, repeated=True)))
             continue
-        error = _fence_error(request.fence, known, made) or _version_error(request.appends, known, made)
+        error = (
+            _fence_error(request.fence, known, made)
+            or _version_error(request.appends, known, made)
+            or _track_error(request.track, known, made)
+        )
         if error is not None:
             made.refused.append((request, error))
             continue
@@ -129,6 +147,15 @@ def _version_error(appends: Sequence[EncodedAppend], known: Known, made: Plan) -
     return None
 
 
+def _track_error(track: Track | None, known: Known, made: Plan) -> AlreadyTracked | None:
+    if track is None:
+        return None
+    found = made.tracked.get(track.name, known.tracked.get(track.name))
+    if found is not None and found >= track.position:
+        return AlreadyTracked(track.name, track.position, found)
+    return None
+
+
 def _version(stream: str, known: Known, made: Plan) -> int | None:
     version = made.versions.get(stream)
     return known.versions.get(stream) if version is None else version
@@ -139,6 +166,8 @@ def _accept(request: Request, known: Known, made: Plan) -> Appended:
     first, ids = position + 1, []
     if request.fence is not None:
         made.fences[request.fence.lease] = request.fence.epoch
+    if request.track is not None:
+        made.tracked[request.track.name] = request.track.position
     for stream, expected, events, cause, recorded_at, slot in request.appends:
         version = _version(stream, known, made)
         if version is None:

@@ -45,6 +45,9 @@ SELECT true FROM moved, pg_notify('daybook_events', position::text)
 """
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
+_TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
+_TRACK: Final = "SELECT advance_tracking($1, $2)"
+_CHANGED: Final = "the log changed under the fence that guards it: look for writers without it"
 _EVENT_IDS: Final = "SELECT event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
 
 EXTEND_AHEAD: Final = 10_000_000
@@ -101,7 +104,9 @@ class LogSession:
             known = await self._survey(batch)
             made = plan(batch, known)
             if made.rows and not await self.insert(made):
-                raise LogError("the log changed under the fence that guards it: look for writers without it")
+                raise LogError(_CHANGED)
+            if made.tracked and not await self._track(made):
+                raise LogError(_CHANGED)
             return known, made
 
     async def _survey(self, batch: Sequence[Request]) -> Known:
@@ -117,7 +122,18 @@ class LogSession:
             dict(zip(streams, found["versions"] or (), strict=True)),
             dict(zip(leases, found["epochs"] or (), strict=True)),
             await self._appended(found),
+            await self._tracked([request.track.name for request in batch if request.track is not None]),
         )
+
+    async def _tracked(self, followers: list[str]) -> dict[str, int]:
+        """Where the followers stand that the batch moves; most batches move none."""
+        rows = await self._connection.fetch(_TRACKED, followers) if followers else []
+        return {row["name"]: row["position"] for row in rows}
+
+    async def _track(self, made: Plan) -> bool:
+        """Move the followers, in the transaction of the events; false when one is further already."""
+        moved = await self._connection.fetchval(_TRACK, list(made.tracked), list(made.tracked.values()))
+        return bool(moved)
 
     async def _appended(self, found: asyncpg.Record) -> dict[UUID, Appended]:
         """The first results of append ids that are in the log already."""

@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from adapters.postgres.batch import Known, Plan, Request, plan
+from adapters.postgres.batch import Known, Plan, Request, Track, plan
 from adapters.postgres.connections import explain
 from adapters.postgres.rows import EncodedAppend
 from adapters.postgres.session import LogSession
@@ -65,18 +65,24 @@ class CoalescingWriter:
         self._extend_at = 0
         self._closed = False
 
-    async def append(self, appends: list[EncodedAppend], append_id: UUID, fence: Fence | None) -> Appended:
+    async def append(
+        self,
+        appends: list[EncodedAppend],
+        append_id: UUID,
+        fence: Fence | None = None,
+        track: Track | None = None,
+    ) -> Appended:
         """Queue an append and wait for its answer.
 
         Raises:
-            ConcurrencyError, FencedOut: it was refused.
+            ConcurrencyError, FencedOut, AlreadyTracked: it was refused.
             LogUnavailable: the database stayed away, or the queue stayed full.
         """
         if self._closed:
             raise LogUnavailable(_CLOSED)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
-        request = Request(appends, append_id, fence, loop.create_future(), deadline)
+        request = Request(appends, append_id, fence, loop.create_future(), deadline, track)
         if self._queue.full():
             await self._wait_for_room(request)
         else:
@@ -211,8 +217,8 @@ class CoalescingWriter:
 
 
 def _needs_survey(batch: Sequence[Request], known: Known) -> bool:
-    """Whether a caller that takes any version appends to a stream whose version is not known."""
-    return any(
+    """Whether a caller moves a follower, or takes any version of a stream whose version is not known."""
+    return any(request.track is not None for request in batch) or any(
         append.expected_version == ANY_VERSION and append.stream not in known.versions
         for request in batch
         for append in request.appends
