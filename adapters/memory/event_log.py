@@ -62,7 +62,7 @@ class MemoryEventLog:
         for row in rows:
             self._streams.setdefault(row.stream, []).append(len(self._rows))
             self._rows.append(row)
-        self._bell.ring()
+        self._bell.ring(len(self._rows))
 
     async def read(
         self,

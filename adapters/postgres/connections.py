@@ -31,6 +31,7 @@ AWAY: Final = (
     asyncpg.InterfaceError,  # the connection closed under a call
     asyncpg.InternalClientError,  # the same, noticed half-way through the protocol
     asyncpg.LockNotAvailableError,  # the fence was not free in time
+    asyncpg.TransactionRollbackError,  # a deadlock was resolved at our cost
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 """What is raised when the database is away or in trouble: try again later."""

@@ -6,13 +6,19 @@ import asyncio
 
 
 class Doorbell:
-    """Any number of followers wait; every ring wakes them all."""
+    """Any number of followers wait; every ring wakes them all.
+
+    Attributes:
+        position: the newest head that was rung; the log may be further.
+    """
 
     def __init__(self) -> None:
+        self.position = 0
         self._rung = asyncio.Event()
 
-    def ring(self) -> None:
-        """Wake everybody who waits now."""
+    def ring(self, position: int = 0) -> None:
+        """Wake everybody who waits now; `position` is the head, where the one who rings knows it."""
+        self.position = max(position, self.position)
         rung, self._rung = self._rung, asyncio.Event()
         rung.set()
 

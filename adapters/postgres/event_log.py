@@ -206,7 +206,7 @@ async def _ring_until_lost(connection: asyncpg.Connection[asyncpg.Record], bell:
     lost = asyncio.Event()
     connection.add_termination_listener(lambda _connection: lost.set())
     try:
-        await connection.add_listener("daybook_events", lambda *_notice: bell.ring())
+        await connection.add_listener("daybook_events", lambda *notice: bell.ring(int(str(notice[-1]))))
         bell.ring()
         await lost.wait()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:

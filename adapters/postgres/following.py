@@ -50,7 +50,7 @@ async def follow(
     while True:
         ring = bell.listen()
         try:
-            head = await log.head()
+            head = bell.position if bell.position > after else await log.head()
             page = await log.read(after, limit, through=head, topics=topics) if head > after else []
         except LogUnavailable as error:
             _log.warning("following waits for the event log", after=after, error=str(error))
