@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from commands.aggregates import fold
+from commands.aggregates import evolved, fold
 from commands.ports import Bookmarks, Fence, Leases
 from commands.pursuing import Means, Pursuit
 from commands.together import together
@@ -63,7 +63,7 @@ class Executor:
         self._max_orders = max_orders
         self._slots = asyncio.Semaphore(max_orders)
         self._open: dict[str, int] = {}
-        self._seen = 0
+        self._seen = self._saved = self._history_ends = 0
 
     @property
     def name(self) -> str:
@@ -83,7 +83,8 @@ class Executor:
             LogUnavailable: the log is away.
         """
         fence = await self._leases.take(self.name, self._holder)
-        self._seen = await self._bookmarks.load(self.name)
+        self._seen = self._saved = await self._bookmarks.load(self.name)
+        self._history_ends = await self._means.log.head()
         self._slots, self._open = asyncio.Semaphore(self._max_orders), {}
         async with together() as orders:
             await self._follow(orders, fence)
@@ -104,18 +105,27 @@ class Executor:
 
     async def _drive(self, placed: RecordedEvent, fence: Fence) -> None:
         try:
+            order = self._first_sight(placed)
             while True:  # ends when the order is closed; while the log is away, when the service is stopped
                 try:
-                    order = await self._load(placed.stream)
+                    order = order or await self._load(placed.stream)
                     await Pursuit(order, placed.cause, self._means, fence).run()
                     break
                 except (ConcurrencyError, LogUnavailable) as error:
                     _log.warning("the order is loaded again", order=placed.stream, error=str(error))
+                    order = None
                     await asyncio.sleep(RELOAD_PAUSE_S)
         finally:
             self._slots.release()
         del self._open[placed.stream]
         await self._move_bookmark()
+
+    def _first_sight(self, placed: RecordedEvent) -> Order | None:
+        """An order placed while we watch is what its first event says; one of history must be read: none."""
+        if placed.position <= self._history_ends:
+            return None
+        order = evolved(None, [placed])
+        return order if isinstance(order, Order) else None
 
     async def _load(self, stream: str) -> Order:
         order = await fold(self._means.log, stream)
@@ -125,4 +135,7 @@ class Executor:
 
     async def _move_bookmark(self) -> None:
         """All orders placed at or before the bookmark are closed."""
-        await self._bookmarks.save(self.name, min(self._open.values(), default=self._seen + 1) - 1)
+        closed_through = min(self._open.values(), default=self._seen + 1) - 1
+        if closed_through > self._saved:
+            self._saved = closed_through
+            await self._bookmarks.save(self.name, closed_through)

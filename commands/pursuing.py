@@ -32,6 +32,7 @@ from commands.ports import (
     TransactionBuilder,
 )
 from commands.settling import Settlement
+from commands.together import together
 from commands.watching import Watch
 from domain.chain import Address, Commitment, Slot
 from domain.errors import ChainError, ChainUnavailable, DecodeError, InvalidInput
@@ -131,13 +132,16 @@ class Pursuit:
     # --- S1, S6: nothing is in flight -------------------------------------------------------------
 
     async def _sign_or_give_up(self) -> None:
-        refusal = await self._refusal()
+        async with together() as both:  # every millisecond before the send is one the price may move in
+            doubted = both.create_task(self._refusal())
+            asked = both.create_task(self._means.chain.latest_blockhash())
+        refusal = doubted.result()
         if refusal is not None:
             await self._give_up(refusal)
             return
         self._means.step("c1")
         try:
-            signed = await self._build(await self._means.chain.latest_blockhash())
+            signed = await self._build(asked.result())
         except InvalidInput as error:
             await self._give_up(Refusal("cannot_build", str(error)))
             return
