@@ -111,6 +111,15 @@ class ParquetReader:
             table = self.group(number)
             yield list(zip(events(table), table["previous_hash"].to_pylist(), strict=True))
 
+    @property
+    def groups(self) -> int:
+        """How many row groups it has."""
+        return len(self._bounds)
+
+    def first_of(self, number: int) -> int:
+        """No position of a row group is below this one."""
+        return self._bounds[number - 1] + 1 if number else self.summary.first_position
+
     def group_after(self, position: int) -> int | None:
         """The first row group with a position above this one."""
         number = bisect_right(self._bounds, position)
@@ -125,8 +134,9 @@ class ParquetReader:
         try:
             return self._file.read_row_group(number, use_threads=False)
         except _BROKEN as error:
-            first = self._bounds[number - 1] + 1 if number else self.summary.first_position
-            raise LogCorrupt(first, f"{self.path} is damaged there: {_first_line(error)}") from error
+            raise LogCorrupt(
+                self.first_of(number), f"{self.path} is damaged there: {_first_line(error)}"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
+from adapters.postgres.bulk import MAX_BULK_EVENTS, BulkWriter
 from adapters.postgres.connections import connect, explain, explained, open_pool
 from adapters.postgres.doorbell import Doorbell
 from adapters.postgres.following import follow
@@ -18,7 +20,7 @@ from adapters.postgres.hash_chain import ChainWalk
 from adapters.postgres.rows import COLUMNS, StoredEvent, encode_appends
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, Fence, StreamAppend
-from domain.errors import DaybookError, LogCorrupt
+from domain.errors import DaybookError, LogCorrupt, LogError
 from domain.events import RecordedEvent
 
 UNAVAILABLE_AFTER_S: Final = 10.0
@@ -43,11 +45,20 @@ class PostgresEventLog:
 
     Attributes:
         pool: connections in the writer's role, shared with leases and bookmarks.
+        shelf: what was archived, by position.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], writer: CoalescingWriter, bell: Doorbell) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        writer: CoalescingWriter,
+        bulk: BulkWriter,
+        bell: Doorbell,
+    ) -> None:
         self.pool = pool
+        self.shelf = ArchiveShelf(pool)
         self._writer = writer
+        self._bulk = bulk
         self._bell = bell
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -64,7 +75,8 @@ class PostgresEventLog:
             LogUnavailable: no server answers.
         """
         pool = await open_pool(database_url)
-        log = cls(pool, CoalescingWriter(database_url, unavailable_after_s=unavailable_after_s), Doorbell())
+        writer = CoalescingWriter(database_url, unavailable_after_s=unavailable_after_s)
+        log = cls(pool, writer, BulkWriter(database_url), Doorbell())
         try:
             await log.head()
         except BaseException:
@@ -84,6 +96,7 @@ class PostgresEventLog:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._bulk.close()
         self.pool.terminate()
 
     async def __aenter__(self) -> Self:
@@ -99,6 +112,16 @@ class PostgresEventLog:
     ) -> Appended:
         """See `commands.ports.EventLog.append`."""
         return await self._writer.append(encode_appends(appends), append_id, fence)
+
+    async def bulk_append(self, appends: Sequence[StreamAppend], *, append_id: UUID) -> Appended:
+        """As `append`, by COPY, for batches of thousands: up to 200,000 events, all or nothing.
+
+        Other appends wait while it commits. It is not retried by itself.
+
+        Raises:
+            ConcurrencyError, LogUnavailable, InvalidInput: as `append`.
+        """
+        return await self._bulk.append(encode_appends(appends, MAX_BULK_EVENTS), append_id)
 
     async def read(
         self,
@@ -120,18 +143,46 @@ class PostgresEventLog:
         through: int | None = None,
         topics: Collection[str] | None = None,
     ) -> list[StoredEvent]:
-        """As `read`, undecoded: for the relay and for verification."""
+        """As `read`, undecoded: for verification and exports. What was archived is read from its file.
+
+        Raises:
+            LogError: an archive's file is not where it was put.
+            LogCorrupt: an archive's file is damaged.
+        """
         query, arguments = _page_query(after, through, limit, topics)
         with explained():
-            return [StoredEvent._make(row) for row in await self.pool.fetch(query, *arguments)]
+            rows = [StoredEvent._make(row) for row in await self.pool.fetch(query, *arguments)]
+        if is_whole(rows, after, limit, through, topics):
+            return rows
+        return await self.shelf.merged(rows, after, limit, through, topics)
 
     async def read_stream(
         self, stream: str, after_version: int = 0, limit: int = 10_000
     ) -> list[RecordedEvent]:
-        """See `commands.ports.EventLog.read_stream`."""
+        """See `commands.ports.EventLog.read_stream`.
+
+        Raises:
+            LogError: events of the stream are archived; by position they can be read.
+        """
         with explained():
-            rows = await self.pool.fetch(_BY_STREAM, stream, after_version, limit)
-        return [StoredEvent._make(row).recorded() for row in rows]
+            found = await self.pool.fetch(_BY_STREAM, stream, after_version, limit)
+        rows = [StoredEvent._make(row) for row in found]
+        if limit > 0 and (not rows or rows[-1].version - after_version != len(rows)):
+            await self._refuse_archived(stream, after_version)
+        return [row.recorded() for row in rows]
+
+    async def _refuse_archived(self, stream: str, after_version: int) -> None:
+        """A market stream is not searched for in archives, which are in order of position."""
+        with explained():
+            version = await self.pool.fetchval(
+                "SELECT version FROM archived_streams WHERE stream = $1", stream
+            )
+        if version is not None and version > after_version:
+            raise LogError(
+                f"stream {stream!r} was to be read after version {after_version}, and its events up to "
+                f"version {version} are archived: read the log by position, or bring them back with "
+                "`daybook events restore`"
+            )
 
     async def head(self) -> int:
         """See `commands.ports.EventLog.head`."""

@@ -76,7 +76,7 @@ class EncodedAppend(NamedTuple):
     slot: int | None
 
 
-def encode_appends(appends: Sequence[StreamAppend]) -> list[EncodedAppend]:
+def encode_appends(appends: Sequence[StreamAppend], at_most: int = MAX_EVENTS) -> list[EncodedAppend]:
     """Check and encode what a caller wants appended, in the caller's own time.
 
     Raises:
@@ -86,8 +86,8 @@ def encode_appends(appends: Sequence[StreamAppend]) -> list[EncodedAppend]:
         raise InvalidInput("an append without events was asked for: append at least one event to each stream")
     if len({append.stream for append in appends}) != len(appends):
         raise InvalidInput("an append names a stream twice: put its events into one StreamAppend")
-    if sum(len(append.events) for append in appends) > MAX_EVENTS:
-        raise InvalidInput(f"an append holds more than {MAX_EVENTS} events: split it")
+    if sum(len(append.events) for append in appends) > at_most:
+        raise InvalidInput(f"an append holds more than {at_most} events: split it")
     return [_encode_append(append) for append in appends]
 
 
