@@ -15,6 +15,7 @@ import typer
 from daybook.localnet import localnet
 from daybook.migrate import migrate
 from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
+from daybook.selftest.command import selftest_app
 from daybook.settings import load_settings
 from daybook.stack import stack_app
 from domain.errors import DaybookError
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(stack_app, name="stack")
+app.add_typer(selftest_app, name="selftest")
 app.command("localnet")(localnet)
 app.command("migrate")(migrate)
 

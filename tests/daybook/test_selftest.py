@@ -1,0 +1,76 @@
+"""`daybook selftest log`: our log passes with connections cut and servers killed; a naive one is found out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.embedded.stack import StackUrls
+from daybook.output import BAD_INPUT, DONE, NO
+
+pytestmark = pytest.mark.timeout(180)  # six processes that load daybook, and up to two server restarts
+
+
+def selftest(*arguments: str, database_url: str | None = None) -> tuple[int, dict[str, Any], str]:
+    """Exit code, report and progress of a run."""
+    environment = {name: value for name, value in os.environ.items() if name != "DAYBOOK_DATABASE_URL"}
+    if database_url is not None:
+        environment["DAYBOOK_DATABASE_URL"] = database_url
+    command = [sys.executable, "-m", "daybook", "selftest", "log", "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment, check=False)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_nothing_is_skipped_doubled_or_lost_though_connections_are_cut(stack: StackUrls) -> None:
+    """On a server of the user's, in a database of its own that is gone afterwards."""
+    code, report, progress = selftest("--seconds", "3", "--processes", "2", database_url=stack.database_url)
+    assert code == DONE, report
+    assert report["appended"] == report["seen"] > 100
+    assert (report["skipped"], report["doubled"], report["disordered"], report["lost_appends"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
+    assert (report["chain"], report["stream_gaps"], report["wrong_repeats"]) == ("verified", 0, 0)
+    assert report["kills"] == report["connection_kills"] > 0
+    assert min(report["conflicts"], report["repeats"], report["slow_transactions"]) > 0
+    assert "your log is not touched" in progress
+    assert "seen" in progress
+
+
+def test_a_naive_log_is_found_out_by_the_same_harness(stack: StackUrls) -> None:
+    """The control: positions drawn before the commit, a reader of `position > last`."""
+    code, report, _ = selftest(
+        "--seconds", "2", "--processes", "2", "--control", "naive", database_url=stack.database_url
+    )
+    assert code == NO
+    assert report["skipped"] > 0
+    assert report["passed"] is False
+    assert report["lost_appends"] == 0  # all are in the table: it is the reader that never sees them
+
+
+def test_servers_and_writers_killed_lose_nothing(tmp_path: Path) -> None:
+    """Kill -9 of PostgreSQL and of writing processes, on embedded servers of its own."""
+    code, report, _ = selftest(
+        "--seconds", "6", "--processes", "2", "--kill", "--seed", "3", "--data-dir", str(tmp_path / "servers")
+    )
+    assert code == DONE, report
+    assert (report["skipped"], report["doubled"], report["lost_appends"], report["double_appends"]) == (
+        0,
+    ) * 4
+    assert report["server_kills"] > 0
+    assert report["appended"] == report["seen"] > 100
+
+
+def test_a_server_of_the_users_is_never_killed(stack: StackUrls) -> None:
+    """Bad input, said in a sentence, before anything is started."""
+    code, report, _ = selftest("--kill", database_url=stack.database_url)
+    assert code == BAD_INPUT
+    assert "unset it" in report["error"]
