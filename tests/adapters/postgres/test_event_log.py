@@ -16,8 +16,12 @@ from logged import STORY, new_id, order_placed, pool_updated, to
 from waiting import until
 
 from adapters.embedded.stack import attach, status
+from adapters.postgres.batch import Known, Request, plan
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.hash_chain import GENESIS
+from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.migrate import migrate
+from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
 from commands.ports import Appended
 from domain.errors import ConcurrencyError, LogCorrupt, LogUnavailable, SetupError
@@ -207,6 +211,45 @@ async def test_another_process_in_between_is_noticed(log: PostgresEventLog, url:
             with pytest.raises(ConcurrencyError, match=f"found {version + 1}"):
                 await stale.append([to("pool-1", expected=version)], append_id=new_id())
         assert (await log.verify())[0] == 6
+
+
+async def test_a_stream_not_seen_since_the_start_is_compared_all_the_same(url: str) -> None:
+    """The writer believes an expectation it cannot know of, and the log compares it in the same statement."""
+    async with await PostgresEventLog.open(url) as log:
+        await log.append([to("pool-1")], append_id=new_id())
+    async with await PostgresEventLog.open(url) as log:
+        await log.append([to("pool-2", expected=0)], append_id=new_id())
+        with pytest.raises(ConcurrencyError, match="expected version 0 but found 1"):
+            await log.append([to("pool-1", expected=0)], append_id=new_id())
+    async with await PostgresEventLog.open(url) as log:
+        await log.append([to("pool-2", expected=1)], append_id=new_id())
+        await log.append([to("pool-1", expected=1)], append_id=new_id())
+        assert (await log.verify())[0] == 4
+
+
+async def test_taking_a_lease_waits_for_the_append_under_it(
+    log: PostgresEventLog, url: str, owner: asyncpg.Connection
+) -> None:
+    """Once a lease is taken, no append of the former epoch commits any more: not even one under way."""
+    leases = PostgresLeases(log.pool)
+    old = await leases.take("executor", "first")
+    session = await LogSession.open(url)
+    answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+    request = Request(encode_appends([to("pool-1")]), new_id(), old, answer, deadline=0.0)
+    made = plan([request], Known(0, GENESIS, {"pool-1": 0}))
+    async with session._connection.transaction():
+        assert await session.insert(made)
+        taking = asyncio.create_task(leases.take("executor", "second"))
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while not await owner.fetchval(waits):  # noqa: ASYNC110 - the server tells only who asks
+            await asyncio.sleep(0.01)
+        assert not taking.done()
+    assert (await taking).epoch == old.epoch + 1
+    session.terminate()
+    assert await log.head() == 1
 
 
 @pytest.mark.parametrize(
