@@ -83,8 +83,9 @@ class EventFile:
         try:
             yield
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise SetupError(
-                f"writing {self.path} failed: {error.strerror or error}; nothing was left behind. Make room "
+                f"writing {self.path} failed: {reason}; nothing was left behind. Make room "
                 "there or choose another folder, then run it again"
             ) from error
 
