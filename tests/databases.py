@@ -10,10 +10,10 @@ import asyncpg
 
 
 @contextlib.asynccontextmanager
-async def fresh_database(owner_url: str) -> AsyncIterator[str]:
-    """An empty database of its own name; dropped at the end, whoever is still connected."""
+async def fresh_database(owner_url: str, template: str = "template1") -> AsyncIterator[str]:
+    """A database of its own name, empty or a copy; dropped at the end, whoever is still connected."""
     name = f"test_{uuid.uuid4().hex}"
-    await _execute(owner_url, f"CREATE DATABASE {name}")
+    await _execute(owner_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield owner_url.replace("/daybook?", f"/{name}?")
     finally:

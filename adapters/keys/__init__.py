@@ -1,0 +1,1 @@
+"""Keys that daybook makes and keeps itself: the auditor's, and those that seal personal data."""
