@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+import domain.audit.events
 import domain.market.events
 import domain.strategies.events
 import domain.trading.events
