@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     pools: tuple[str, ...] = Field((), description="Pool accounts to watch, as a JSON list.")
     api_host: str = Field("127.0.0.1", description="Where the API listens.")
     api_port: int = Field(8420, ge=0, le=65535, description="0 takes a free port.")
+    archive_dir: Path | None = Field(
+        None, description="Where archives go; unset: `archive` in the data folder."
+    )
+    archive_after_days: int = Field(
+        7, ge=0, description="Age at which market events may be archived; as JetStream keeps them."
+    )
     jetstream_replicas: Literal[1, 3, 5] = Field(1, description="Copies of each stream; 3 in production.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")

@@ -1,0 +1,15 @@
+"""`daybook events`: the log from the command line; each command in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from daybook.events_archive import archive, restore
+from daybook.events_export import export
+from daybook.events_import import import_
+
+events_app = typer.Typer(help="The event log: out to files and back.", no_args_is_help=True)
+events_app.command("export")(export)
+events_app.command("import")(import_)
+events_app.command("archive")(archive)
+events_app.command("restore")(restore)

@@ -1,0 +1,124 @@
+"""`daybook events export`: the log, or a selection of it, as one file that proves itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daybook.log_database import log_database
+from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.progress import Report, progress
+from daybook.settings import load_settings
+from domain.errors import InvalidInput
+from domain.events import to_microseconds
+
+if TYPE_CHECKING:
+    from adapters.event_files.files import EventFile
+    from adapters.event_files.summary import Summary
+    from adapters.postgres.exporting import Selection
+
+
+class Format(StrEnum):
+    """Of the file."""
+
+    PARQUET = "parquet"
+    NDJSON = "ndjson"
+
+
+class Category(StrEnum):
+    """What an event speaks of."""
+
+    MARKET = "market"
+    DOMAIN = "domain"
+
+
+After = Annotated[int, typer.Option(min=0, help="Only events above this position.")]
+Through = Annotated[int | None, typer.Option(min=0, help="Only up to this position; the head unless given.")]
+Types = Annotated[list[str] | None, typer.Option("--type", help="Only this event type; may be repeated.")]
+Streams = Annotated[list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only recorded at or after this ISO time; UTC unless it says.")
+]
+Until = Annotated[str | None, typer.Option(help="Only recorded before this ISO time.")]
+
+
+def export(
+    *,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    file_format: Annotated[
+        Format | None, typer.Option("--format", help="Unless the file's name tells: .parquet or .ndjson.")
+    ] = None,
+    after: After = 0,
+    through: Through = None,
+    types: Types = None,
+    streams: Streams = None,
+    category: Annotated[Category | None, typer.Option(help="Only market events, or only the others.")] = None,
+    since: Since = None,
+    until: Until = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
+    data_dir: DataDir = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the log, or a selection of it, to one file, proving every event on the way.
+
+    The file appears when it is complete. An export without filters can be imported again.
+    """
+    from adapters.event_files.files import EventFile  # noqa: PLC0415 - each command loads only what it needs
+    from adapters.postgres.exporting import Selection  # noqa: PLC0415 - as above
+
+    wanted = Selection(types or (), streams or (), category, _moment(since), _moment(until))
+    suffix = None if file_format is None else f".{file_format}"
+    settings = load_settings(data_dir=data_dir)
+    with (
+        EventFile(out, suffix=suffix, overwrite=force) as file,
+        log_database(settings) as url,
+        progress("exporting") as report,
+    ):
+        asyncio.run(_export(url, file, after, through, wanted, report))
+        written = file.finish()
+    if as_json:
+        print_json({"path": str(out), "contiguous": written.contiguous, **written.as_json()})
+    else:
+        say(_line(out, written))
+
+
+async def _export(
+    url: str,
+    file: EventFile,
+    after: int,
+    through: int | None,
+    wanted: Selection,
+    report: Report,
+) -> None:
+    from adapters.postgres.event_log import PostgresEventLog  # noqa: PLC0415 - as in `export`
+    from adapters.postgres.exporting import write_range  # noqa: PLC0415 - as in `export`
+
+    async with await PostgresEventLog.open(url) as log:
+        end = await log.head() if through is None else through
+        await write_range(log, file, after, end, wanted.wants, report)
+
+
+def _moment(text: str | None) -> int | None:
+    """An ISO time in microseconds since the epoch."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} is not a time: write it as 2026-01-31T12:00:00Z") from error
+    return to_microseconds(at if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+def _line(out: Path, written: Summary) -> str:
+    if written.rows == 0:
+        return f"{out}: no event is as asked for"
+    kind = "every event" if written.contiguous else "a selection"
+    return (
+        f"{out}: {written.rows:,} events, {kind} from position {written.first_position} to "
+        f"{written.last_position}, last hash {written.last_hash.hex()}"
+    )
