@@ -21,6 +21,7 @@ import domain.market.events
 import domain.strategies.events
 import domain.trading.events
 import domain.wallets.events  # noqa: F401 - importing the events modules fills the registry of types
+from adapters.postgres.foreign import PREFIX, unpack
 from adapters.postgres.upcasters import upcast
 from domain.errors import DecodeError, InvalidInput, InvariantBroken
 from domain.events import EVENT_TYPES, DomainEvent, to_datetime, to_microseconds
@@ -121,6 +122,8 @@ def decode(topic: str, class_version: int, data: bytes, stream: str, version: in
     """
     cls = EVENT_TYPES.get(topic)
     try:
+        if cls is None and topic.startswith(PREFIX):
+            return unpack(topic, data)
         if cls is None:
             raise LookupError("no such event type in this version of daybook")
         return decode_as(cls, topic, class_version, data, stream, version)
@@ -145,6 +148,32 @@ def decode_as(
     decoded = msgspec.json.decode(data, type=dict[str, Any])
     upcast(cls, topic, decoded, class_version)
     return codec.convert(decoded, originator_id, version)
+
+
+class _Versioned(msgspec.Struct):
+    class_version: int = 1
+
+
+_version_of: Final = msgspec.json.Decoder(_Versioned).decode
+
+
+def join_version(data: bytes, class_version: int) -> bytes:
+    """The bytes with their schema version in them, where the library keeps it; version 1 goes unsaid."""
+    return data if class_version == 1 else b'{"class_version":%d,' % class_version + data[1:]
+
+
+def split_version(state: bytes) -> tuple[int, bytes]:
+    """The schema version and the bytes without it.
+
+    Raises:
+        msgspec.MsgspecError: it is not a JSON object.
+    """
+    class_version = _version_of(state).class_version
+    if class_version == 1:
+        return 1, state
+    fields = msgspec.json.decode(state, type=dict[str, msgspec.Raw])
+    del fields["class_version"]
+    return class_version, msgspec.json.encode(fields)
 
 
 def codec_for(cls: type[Any]) -> EventCodec:

@@ -12,12 +12,14 @@ import asyncpg
 import structlog
 
 from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
+from adapters.postgres.batch import Track
 from adapters.postgres.bulk import MAX_BULK_EVENTS, BulkWriter
 from adapters.postgres.connections import connect, explain, explained, open_pool
-from adapters.postgres.doorbell import Doorbell
-from adapters.postgres.following import follow
+from adapters.postgres.doorbell import Doorbell, wait
+from adapters.postgres.following import POLL_S, follow
 from adapters.postgres.hash_chain import ChainWalk
-from adapters.postgres.rows import COLUMNS, StoredEvent, encode_appends
+from adapters.postgres.history import LogHistory
+from adapters.postgres.rows import COLUMNS, EncodedAppend, StoredEvent, check_appends, encode_appends
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, Fence, StreamAppend
 from domain.errors import DaybookError, LogCorrupt, LogError
@@ -33,14 +35,11 @@ VERIFY_PAGE: Final = 1_000
 """Rows of one read while verifying; pages of 500 to 1,000 are the fastest."""
 
 _BY_POSITION: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2"  # noqa: S608 - constants
-_BY_STREAM: Final = (
-    f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3"  # noqa: S608 - constants
-)
 _END: Final = 2**63 - 1
 _log = structlog.get_logger(__name__)
 
 
-class PostgresEventLog:
+class PostgresEventLog(LogHistory):
     """Implements `commands.ports.EventLog`; open it with `PostgresEventLog.open` and close it.
 
     Attributes:
@@ -55,7 +54,7 @@ class PostgresEventLog:
         bulk: BulkWriter,
         bell: Doorbell,
     ) -> None:
-        self.pool = pool
+        super().__init__(pool)
         self.shelf = ArchiveShelf(pool)
         self._writer = writer
         self._bulk = bulk
@@ -113,6 +112,22 @@ class PostgresEventLog:
         """See `commands.ports.EventLog.append`."""
         return await self._writer.append(encode_appends(appends), append_id, fence)
 
+    async def append_rows(
+        self, appends: Sequence[EncodedAppend], *, append_id: UUID, track: Track | None = None
+    ) -> Appended:
+        """As `append`, of events that are bytes already; for other ways of writing the same log.
+
+        Args:
+            appends: one for each stream.
+            append_id: made by the caller, as for `append`.
+            track: a follower's position, to be committed with them.
+
+        Raises:
+            AlreadyTracked: the follower stands there already, or further; and whatever `append` raises.
+        """
+        check_appends(appends)
+        return await self._writer.append(list(appends), append_id, track=track)
+
     async def bulk_append(self, appends: Sequence[StreamAppend], *, append_id: UUID) -> Appended:
         """As `append`, by COPY, for batches of thousands: up to 200,000 events, all or nothing.
 
@@ -164,9 +179,7 @@ class PostgresEventLog:
         Raises:
             LogError: events of the stream are archived; by position they can be read.
         """
-        with explained():
-            found = await self.pool.fetch(_BY_STREAM, stream, after_version, limit)
-        rows = [StoredEvent._make(row) for row in found]
+        rows = await self.read_stream_rows(stream, after_version, limit=limit)
         if limit > 0 and (not rows or rows[-1].version - after_version != len(rows)):
             await self._refuse_archived(stream, after_version)
         return [row.recorded() for row in rows]
@@ -201,6 +214,13 @@ class PostgresEventLog:
     ) -> AsyncIterator[list[RecordedEvent]]:
         """See `commands.ports.EventLog.follow`; waits while the database is away."""
         return follow(self, self._bell, after, topics, limit)
+
+    async def ring_for_ever(self, ring: Callable[[], object]) -> None:
+        """Call `ring` whenever the log may have grown, until cancelled; for those who read by themselves."""
+        while True:
+            heard = self._bell.listen()
+            ring()
+            await wait(heard, POLL_S)
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, bytes]:
         """Walk the chain from the first event to the head as it is now.

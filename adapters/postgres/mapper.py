@@ -26,17 +26,10 @@ from eventsourcing.persistence import MapperDeserialisationError as CannotRead
 from eventsourcing.utils import TopicError, get_topic, resolve_topic
 from typing_extensions import TypeVar
 
-from adapters.postgres.codec import codec_for, decode_as
+from adapters.postgres.codec import codec_for, decode_as, join_version, split_version
 from domain.events import EVENT_TYPES
 
 AggregateId = TypeVar("AggregateId", bound=UUID | str, default=UUID | str)
-
-
-class _Versioned(msgspec.Struct):
-    class_version: int = 1
-
-
-_version_of = msgspec.json.Decoder(_Versioned).decode
 
 
 class LogMapper(Mapper[AggregateId], Generic[AggregateId]):
@@ -60,9 +53,7 @@ class LogMapper(Mapper[AggregateId], Generic[AggregateId]):
         """The event as the library stores it."""
         cls = type(domain_event)
         state = codec_for(cls).encode(domain_event)
-        class_version = getattr(cls, "class_version", 1)
-        if class_version > 1:
-            state = b'{"class_version":%d,' % class_version + state[1:]
+        state = join_version(state, getattr(cls, "class_version", 1))
         if self.compressor:
             state = self.compressor.compress(state)
         if self.cipher:
@@ -90,11 +81,7 @@ class LogMapper(Mapper[AggregateId], Generic[AggregateId]):
             state = self.cipher.decrypt(state)
         if self.compressor:
             state = self.compressor.decompress(state)
-        class_version = _version_of(state).class_version
-        if class_version > 1:
-            fields = msgspec.json.decode(state, type=dict[str, Any])
-            del fields["class_version"]
-            state = msgspec.json.encode(fields)
+        class_version, state = split_version(state)
         convert = find_id_convertor(cast("Any", cls), cast("Any", type(stored.originator_id)))
         originator_id = convert(stored.originator_id)
         return decode_as(cls, stored.topic, class_version, state, originator_id, stored.originator_version)

@@ -82,16 +82,34 @@ def encode_appends(appends: Sequence[StreamAppend], at_most: int = MAX_EVENTS) -
     Raises:
         InvalidInput: an empty append, a stream named twice, an unknown type, an over-long name or event.
     """
+    _check_batch(appends, at_most)
+    return [_encode_append(append) for append in appends]
+
+
+def check_appends(appends: Sequence[EncodedAppend]) -> None:
+    """Check appends whose events came as bytes.
+
+    Raises:
+        InvalidInput: as `encode_appends`.
+    """
+    _check_batch(appends, MAX_EVENTS)
+    for append in appends:
+        _check_append(append)
+        for topic, _, data in append.events:
+            _check_name("type", topic)
+            _check_size(topic, append.stream, data)
+
+
+def _check_batch(appends: Sequence[StreamAppend] | Sequence[EncodedAppend], at_most: int) -> None:
     if not appends or not all(append.events for append in appends):
         raise InvalidInput("an append without events was asked for: append at least one event to each stream")
     if len({append.stream for append in appends}) != len(appends):
         raise InvalidInput("an append names a stream twice: put its events into one StreamAppend")
     if sum(len(append.events) for append in appends) > at_most:
         raise InvalidInput(f"an append holds more than {at_most} events: split it")
-    return [_encode_append(append) for append in appends]
 
 
-def _encode_append(append: StreamAppend) -> EncodedAppend:
+def _check_append(append: StreamAppend | EncodedAppend) -> None:
     _check_name("stream", append.stream)
     _check_name("actor", append.cause.actor)
     for what, number in (("recorded_at", append.recorded_at), ("slot", append.slot or 0)):
@@ -99,6 +117,10 @@ def _encode_append(append: StreamAppend) -> EncodedAppend:
             raise InvalidInput(f"{what} {number} of an append to {append.stream!r} is not a 64-bit count")
     if append.expected_version < ANY_VERSION:
         raise InvalidInput(f"expected version {append.expected_version} of {append.stream!r} is below -1")
+
+
+def _encode_append(append: StreamAppend) -> EncodedAppend:
+    _check_append(append)
     events = [
         _encode_event(append, event, place)
         for place, event in enumerate(append.events, append.expected_version + 1)
@@ -112,12 +134,16 @@ def _encode_event(append: StreamAppend, event: DomainEvent, version: int) -> tup
     if isinstance(event, AggregateEvent):
         _check_origin(append, event, version)
     data = encode(event)
+    _check_size(event.TOPIC, append.stream, data)
+    return event.TOPIC, event.class_version, data
+
+
+def _check_size(topic: str, stream: str, data: bytes) -> None:
     if len(data) > MAX_DATA_BYTES:
         raise InvalidInput(
-            f"event {event.TOPIC!r} for stream {append.stream!r} has {len(data)} bytes, the limit is "
+            f"event {topic!r} for stream {stream!r} has {len(data)} bytes, the limit is "
             f"{MAX_DATA_BYTES}: record a reference to the large thing instead"
         )
-    return event.TOPIC, event.class_version, data
 
 
 def _check_origin(append: StreamAppend, event: AggregateEvent, version: int) -> None:

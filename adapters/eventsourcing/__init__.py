@@ -1,0 +1,1 @@
+"""The `eventsourcing` library on our log: its recorders, its factory, its applications and projections."""
