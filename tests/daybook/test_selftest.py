@@ -1,4 +1,4 @@
-"""`daybook selftest log`: our log passes with connections cut and servers killed; a naive one is found out."""
+"""`daybook selftest log`: our log passes, connections cut and servers killed; a naive one is found out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""A relay or a projector as a process that may be killed, with its naive control beside it.
+
+python service.py relay|projector '{"database_url": ..., "nats_url": ...}'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from typing import Any
+
+import structlog
+from chaos.parts import naive
+from waiting import until_open
+
+from adapters.jetstream.relay import Relay
+from adapters.postgres.read_store import open_read_store
+from daybook.app import READ_MODELS
+from domain.errors import ReadStoreUnavailable
+from projections.runner import ProjectionRunner
+
+
+async def relay(config: dict[str, Any]) -> None:
+    """Deliver the log, for ever."""
+    ours = Relay(config["database_url"], config["nats_url"])
+    await asyncio.gather(ours.run(), naive.relay(config["database_url"], config["nats_url"]))
+
+
+async def projector(config: dict[str, Any]) -> None:
+    """Keep all read models, for ever."""
+    url = config["database_url"]
+    async with await until_open(url) as log:
+        while True:
+            with contextlib.suppress(ReadStoreUnavailable):
+                async with open_read_store(url) as reads:
+                    runners = [ProjectionRunner(model, log, reads) for model in READ_MODELS]
+                    await asyncio.gather(*(runner.run() for runner in runners), naive.projector(url))
+            await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # errors only
+    asyncio.run({"relay": relay, "projector": projector}[sys.argv[1]](json.loads(sys.argv[2])))
