@@ -12,12 +12,14 @@ from typing import Annotated
 
 import typer
 
+from daybook.events import events_app
 from daybook.localnet import localnet
 from daybook.migrate import migrate
 from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
 from daybook.selftest.command import selftest_app
 from daybook.settings import load_settings
 from daybook.stack import stack_app
+from daybook.wallets import wallets_app
 from domain.errors import DaybookError
 
 app = typer.Typer(
@@ -27,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(stack_app, name="stack")
+app.add_typer(events_app, name="events")
 app.add_typer(selftest_app, name="selftest")
+app.add_typer(wallets_app, name="wallets")
 app.command("localnet")(localnet)
 app.command("migrate")(migrate)
 

@@ -13,8 +13,9 @@ import uvloop
 
 from adapters.embedded.stack import attach
 from adapters.postgres.migrate import migrate
+from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
-from daybook.app import World, live, start_trading
+from daybook.app import Daybook, World, live, start_trading, token_accounts
 from daybook.output import DONE, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import Settings
@@ -38,7 +39,8 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _world(settings) as world, live(world) as daybook:
+    async with world_of(settings) as world, live(world) as daybook:
+        await _refuse_missing_accounts(daybook, world.signer.address)
         listening = listen(settings.api_host, settings.api_port)
         server = api_server(daybook, world)
         services = {"api": lambda: server.run_service(listening), **daybook.services}
@@ -54,7 +56,12 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
 
 
 @asynccontextmanager
-async def _world(settings: Settings) -> AsyncIterator[World]:
+async def world_of(settings: Settings) -> AsyncIterator[World]:
+    """What the settings describe; servers that are not set are the embedded ones, for as long as this lasts.
+
+    Raises:
+        SetupError: a setting is missing, a server does not start, or the wallet's key cannot be used.
+    """
     rpc_url, ws_url, keypair_file = _needed(settings)
     signer = read_key_file(keypair_file)
     async with AsyncExitStack() as stack:
@@ -91,6 +98,18 @@ def _needed(settings: Settings) -> tuple[str, str, Any]:
             "name the account, or set the tip to 0"
         )
     return settings.rpc_url or "", settings.ws_url or "", settings.keypair_file
+
+
+async def _refuse_missing_accounts(daybook: Daybook, wallet: Address) -> None:
+    """A swap pays into token accounts that exist; better said now than by every order."""
+    held = token_accounts(wallet)
+    _, accounts = await AccountReader(daybook.rpc).read([each.account for each in held])
+    for each, account in zip(held, accounts, strict=True):
+        if account is None:
+            raise SetupError(
+                f"wallet {wallet} has no token account for {each.mint}: "
+                f"create it with `spl-token create-account {each.mint}`, then run again"
+            )
 
 
 def _announce(facts: dict[str, str], *, as_json: bool) -> None:

@@ -21,6 +21,9 @@ FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 10.0
 """A server that restarts is back within seconds; asking more often only fills the log."""
 
+CANCEL_AGAIN_S: Final = 0.5
+"""Closing a connection takes milliseconds; a service that still runs after this has not heard."""
+
 log = structlog.get_logger()
 
 
@@ -37,10 +40,7 @@ class Supervisor:
 
     async def stop(self, *names: str) -> None:
         """Cancel these services and wait until they have ended; unknown names are an error of the caller."""
-        tasks = [self._tasks.pop(name) for name in names]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(_end(self._tasks.pop(name)) for name in names))
 
     async def stop_all(self) -> None:
         """Cancel what still runs, newest first."""
@@ -59,6 +59,13 @@ async def supervised(services: Mapping[str, Service]) -> AsyncIterator[Superviso
             await supervisor.stop_all()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: before Python 3.12 `wait_for` may swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 async def _keep_running(name: str, service: Service) -> None:

@@ -85,7 +85,8 @@ class _Demo:
         options = self._options
         network_options = NetworkOptions(options.seed, SLOT_MS, options.market, options.speed)
         self._say("starting PostgreSQL, NATS and Valkey, and a local Solana ...")
-        async with demo_servers(options.data_dir) as servers, local_network(network_options) as network:
+        # the network first: it refuses a bad market file before any server is started
+        async with local_network(network_options) as network, demo_servers(options.data_dir) as servers:
             signer = MemorySigner.from_seed(_seed("wallet", options.seed))
             tips = MemorySigner.from_seed(_seed("tips", options.seed)).address
             pools = tuple(Address(pool) for pool in network.pools)
