@@ -67,9 +67,11 @@ class Stage:
         else:
             config = {"database_url": self.urls.database_url, "nats_url": self.urls.nats_url}
             arguments = [str(PARTS / "service.py"), kind, json.dumps(config)]
+        found = os.pathsep.join((str(PARTS.parents[1]), os.environ.get("PYTHONPATH", "")))
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+            sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": found},
+        )  # fmt: skip
         self.processes[kind].append(process)
         if kind == "writer" and process.stdout is not None:
             said = await asyncio.wait_for(process.stdout.readline(), START_S)
