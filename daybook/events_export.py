@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.log_database import log_database
+from daybook.moments import moment
 from daybook.output import DataDir, JsonFlag, print_json, say
 from daybook.progress import Report, progress
 from daybook.settings import load_settings
-from domain.errors import InvalidInput
-from domain.events import to_microseconds
 
 if TYPE_CHECKING:
     from adapters.event_files.files import EventFile
@@ -71,7 +69,7 @@ def export(
     from adapters.event_files.files import EventFile  # noqa: PLC0415 - each command loads only what it needs
     from adapters.postgres.exporting import Selection  # noqa: PLC0415 - as above
 
-    wanted = Selection(types or (), streams or (), category, _moment(since), _moment(until))
+    wanted = Selection(types or (), streams or (), category, moment(since), moment(until))
     suffix = None if file_format is None else f".{file_format}"
     settings = load_settings(data_dir=data_dir)
     with (
@@ -101,17 +99,6 @@ async def _export(
     async with await PostgresEventLog.open(url) as log:
         end = await log.head() if through is None else through
         await write_range(log, file, after, end, wanted.wants, report)
-
-
-def _moment(text: str | None) -> int | None:
-    """An ISO time in microseconds since the epoch."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text!r} is not a time: write it as 2026-01-31T12:00:00Z") from error
-    return to_microseconds(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _line(out: Path, written: Summary) -> str:

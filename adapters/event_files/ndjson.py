@@ -134,6 +134,11 @@ class NdjsonReader:
         self._file.close()
 
 
+def line_of(row: StoredEvent) -> bytes:
+    """One event as a line, without the newline."""
+    return _encode(_line(row, None))
+
+
 def _line(row: StoredEvent, before: bytes | None) -> _Line:
     """Data that is one line of JSON stands as it is, byte by byte, for the hash covers the bytes."""
     plain = _is_json(row.data)

@@ -11,6 +11,7 @@ from adapters.postgres.batch import Known, Request, plan
 from adapters.postgres.doorbell import Doorbell
 from adapters.postgres.following import follow
 from adapters.postgres.hash_chain import GENESIS, ChainWalk
+from adapters.postgres.history import BEGINNING, ROOT_WINDOW, TimeMark
 from adapters.postgres.rows import StoredEvent, encode_appends
 from commands.ports import Appended, Fence, StreamAppend
 from domain.events import RecordedEvent
@@ -88,6 +89,24 @@ class MemoryEventLog:
         places = self._streams.get(stream, [])[after_version : after_version + limit]
         return [self._rows[place].recorded() for place in places]
 
+    async def read_story(self, correlation_id: UUID, limit: int = 500) -> list[RecordedEvent]:
+        """See `adapters.postgres.history.LogHistory.read_story`."""
+        mine = [row for row in self._rows if row.correlation_id == correlation_id]
+        told = [row for row in mine if not row.topic.startswith("market.")]
+        if not told:
+            return []
+        first = told[0].position
+        roots = [row for row in mine if first - ROOT_WINDOW <= row.position < first]
+        return [row.recorded() for row in (*roots, *told)][:limit]
+
+    async def read_between(
+        self, since: int, until: int, limit: int = 500, *, after: TimeMark = BEGINNING
+    ) -> list[RecordedEvent]:
+        """See `adapters.postgres.history.LogHistory.read_between`."""
+        found = [row for row in self._rows if since <= row.recorded_at < until]
+        found.sort(key=_mark)
+        return [row.recorded() for row in found if _mark(row) > after][:limit]
+
     async def head(self) -> int:
         """See `commands.ports.EventLog.head`."""
         return len(self._rows)
@@ -110,3 +129,7 @@ class MemoryEventLog:
         if progress is not None:
             progress(walk.position, len(self._rows))
         return walk.position, walk.hash
+
+
+def _mark(row: StoredEvent) -> TimeMark:
+    return row.recorded_at, row.position

@@ -174,6 +174,37 @@ async def test_pages_filter_by_position_and_topic(log: Log) -> None:
     assert await log.read_stream("pool-1", 0, 1) == (await log.read())[:1]
 
 
+async def test_a_story_is_told_from_the_market_event_that_began_it(log: Log) -> None:
+    """In log order; other stories, and market events that led to nothing, are left out."""
+    mine, other, idle = Cause(new_id(), None, "a"), Cause(new_id(), None, "b"), Cause(new_id(), None, "c")
+    for cause in (idle, mine, other):
+        await log.append([to("pool-1", cause=cause)], append_id=new_id())
+    for stream, cause in (("order-1", mine), ("order-2", other)):
+        placed = to(stream, order_placed(stream), expected=0, cause=cause)
+        await log.append([placed], append_id=new_id())
+    await log.append([to("pool-1", cause=mine)], append_id=new_id())
+    await log.append([to("order-1", order_landed("order-1", 2), expected=1, cause=mine)], append_id=new_id())
+    assert [record.position for record in await log.read_story(mine.correlation_id)] == [2, 4, 7]
+    assert [record.position for record in await log.read_story(mine.correlation_id, 2)] == [2, 4]
+    assert await log.read_story(idle.correlation_id) == []
+    assert await log.read_story(new_id()) == []
+
+
+async def test_time_is_an_order_of_its_own(log: Log) -> None:
+    """Clocks differ and stand still: every event of a time is found once, page by page."""
+    times = [30, 10, 20, 20, 40, 20]
+    for at in times:
+        await log.append([to("pool-1", at=at)], append_id=new_id())
+    assert [record.position for record in await log.read_between(10, 40)] == [2, 3, 4, 6, 1]
+    assert await log.read_between(41, 99) == []
+    seen: list[int] = []
+    mark = (-1, 0)
+    while page := await log.read_between(20, 41, 2, after=mark):
+        seen += [record.position for record in page]
+        mark = page[-1].recorded_at, page[-1].position
+    assert seen == [3, 4, 6, 1, 5]
+
+
 async def test_a_follower_sees_history_and_then_every_event_once(log: Log) -> None:
     """Under concurrent writers, with pages smaller than the batches: no gap, no double, in order."""
     await log.append([to("pool-0", *[pool_updated(n) for n in range(10)])], append_id=new_id())

@@ -1,0 +1,116 @@
+"""Selects rows of the log for people and programs: through the best index, page by page, then live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.exporting import Selection
+from adapters.postgres.history import BEGINNING
+from adapters.postgres.rows import StoredEvent
+
+PAGE: Final = 500
+"""Rows of one read; pages of 500 to 1,000 are the fastest."""
+
+MAX_STORY: Final = 10_000
+"""Events of one story that are listed; an order that is resent for minutes has a few dozen."""
+
+_END_OF_TIME: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is asked for.
+
+    Attributes:
+        wanted: by type, stream and time.
+        after: only events above this position.
+        correlation_id: of one story.
+    """
+
+    wanted: Selection
+    after: int = 0
+    correlation_id: UUID | None = None
+
+    def has(self, row: StoredEvent) -> bool:
+        """Whether this row is asked for."""
+        return (
+            row.position > self.after
+            and (self.correlation_id is None or row.correlation_id == self.correlation_id)
+            and self.wanted.wants(row)
+        )
+
+
+async def selected(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
+    """Pages of what is in the log now, some perhaps empty.
+
+    In log order, but with `since` or `until` in the order of time.
+
+    Raises:
+        LogUnavailable: the database does not answer.
+    """
+    async for page in _pages(log, listing):
+        yield [row for row in page if listing.has(row)]
+
+
+def _pages(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
+    """Through the index that leaves the fewest rows."""
+    if listing.correlation_id is not None:
+        return _story(log, listing.correlation_id)
+    if len(listing.wanted.streams) == 1:
+        return _stream(log, next(iter(listing.wanted.streams)))
+    if listing.wanted.since is not None or listing.wanted.until is not None:
+        return _times(log, listing.wanted)
+    return _positions(log, listing)
+
+
+async def _story(log: PostgresEventLog, correlation_id: UUID) -> AsyncIterator[list[StoredEvent]]:
+    yield await log.read_story_rows(correlation_id, MAX_STORY)
+
+
+async def _stream(log: PostgresEventLog, stream: str) -> AsyncIterator[list[StoredEvent]]:
+    version = 0
+    while page := await log.read_stream_rows(stream, version, limit=PAGE):
+        version = page[-1].version
+        yield page
+
+
+async def _times(log: PostgresEventLog, wanted: Selection) -> AsyncIterator[list[StoredEvent]]:
+    since, until = wanted.since or 0, _END_OF_TIME if wanted.until is None else wanted.until
+    mark = BEGINNING
+    while page := await log.read_rows_between(since, until, PAGE, after=mark):
+        mark = page[-1].recorded_at, page[-1].position
+        yield page
+
+
+async def _positions(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
+    after, topics = listing.after, listing.wanted.topics or None
+    while page := await log.read_rows(after, PAGE, topics=topics):
+        after = page[-1].position
+        yield page
+
+
+async def followed(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
+    """As `selected` in log order, and then whatever is appended, until closed.
+
+    Raises:
+        LogUnavailable: the database does not answer.
+    """
+    rung, after = asyncio.Event(), listing.after
+    ringing = asyncio.create_task(log.ring_for_ever(rung.set), name="event listing bell")
+    try:
+        while True:
+            rung.clear()
+            head = await log.head()  # what lies at or below it is complete
+            while after < head:
+                page = await log.read_rows(after, PAGE, through=head, topics=listing.wanted.topics or None)
+                after = page[-1].position if len(page) == PAGE else head
+                yield [row for row in page if listing.has(row)]
+            await rung.wait()
+    finally:
+        ringing.cancel()
+        await asyncio.gather(ringing, return_exceptions=True)

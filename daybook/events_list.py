@@ -1,0 +1,88 @@
+"""`daybook events list`: what is in the log, one event a line; with --follow also what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from daybook.events_export import Since, Streams, Types, Until
+from daybook.log_database import log_database
+from daybook.moments import iso, moment
+from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.settings import load_settings
+from domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from adapters.postgres.listing import Listing
+    from adapters.postgres.rows import StoredEvent
+
+
+def list_(
+    *,
+    after: Annotated[int, typer.Option(min=0, help="Only events above this position.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many; with --follow, end after them.")] = 100,
+    types: Types = None,
+    streams: Streams = None,
+    correlation: Annotated[UUID | None, typer.Option(help="Only the events of this story.")] = None,
+    since: Since = None,
+    until: Until = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is appended.")] = False,
+    data_dir: DataDir = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print events, one a line, in log order; with --since or --until in the order of time.
+
+    With --json each event is one object on a line of its own, and the last line is
+    {"listed": how many, "last_position": of the last one, "head": of the log}.
+    """
+    from adapters.postgres.exporting import Selection  # noqa: PLC0415 - each command loads only what it needs
+    from adapters.postgres.listing import Listing  # noqa: PLC0415 - as above
+
+    if follow and until is not None:
+        raise InvalidInput("--follow goes on for ever and --until ends: give one of them")
+    wanted = Selection(types or (), streams or (), None, moment(since), moment(until))
+    listing = Listing(wanted, after, correlation)
+    with log_database(load_settings(data_dir=data_dir)) as url:
+        asyncio.run(_list(url, listing, limit, follow=follow, as_json=as_json))
+
+
+async def _list(url: str, listing: Listing, limit: int, *, follow: bool, as_json: bool) -> None:
+    from adapters.postgres.event_log import PostgresEventLog  # noqa: PLC0415 - as in `list_`
+    from adapters.postgres.listing import followed, selected  # noqa: PLC0415 - as in `list_`
+
+    async with await PostgresEventLog.open(url) as log:
+        pages: Any = (followed if follow else selected)(log, listing)
+        listed, last = await _print(pages, limit, as_json=as_json)
+        if as_json:
+            print_json({"listed": listed, "last_position": last, "head": await log.head()})
+
+
+async def _print(pages: AsyncGenerator[list[StoredEvent]], limit: int, *, as_json: bool) -> tuple[int, int]:
+    """How many were printed, and the position of the last; ends early, in good order, on Ctrl-C."""
+    listed, last = 0, 0
+    with contextlib.suppress(asyncio.CancelledError):
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                for row in islice(page, limit - listed):
+                    _print_row(row, as_json=as_json)
+                    listed, last = listed + 1, row.position
+                if listed == limit:
+                    break
+    return listed, last
+
+
+def _print_row(row: StoredEvent, *, as_json: bool) -> None:
+    from adapters.event_files.ndjson import line_of  # noqa: PLC0415 - as in `list_`
+
+    if as_json:
+        say(line_of(row).decode())
+    else:
+        where = f"{row.topic} {row.stream}@{row.version} {row.actor}"
+        say(f"{row.position:>9} {iso(row.recorded_at)} {where} {row.data.decode(errors='replace')}")

@@ -1,0 +1,111 @@
+"""`daybook events list`: what it prints, through which filters, and how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from databases import fresh_database
+from logged import AT, CAUSE, new_id, order_placed, pool_updated, to
+from typer.testing import CliRunner
+
+from adapters.embedded.stack import StackUrls
+from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.migrate import migrate
+from daybook.events import events_app
+from daybook.moments import iso
+from domain.errors import InvalidInput
+from domain.events import Cause
+
+OTHER = Cause(new_id(), None, "others")
+
+
+async def fill(url: str) -> None:
+    """Five events: two pools, two orders, two stories, three times."""
+    await migrate(url)
+    async with await PostgresEventLog.open(url) as log:
+        await log.append([to("pool-1", pool_updated(1), pool_updated(2))], append_id=new_id())
+        await log.append([to("pool-2", at=AT + 10, cause=OTHER)], append_id=new_id())
+        for n, cause in ((1, CAUSE), (2, OTHER)):
+            placed = to(f"order-{n}", order_placed(f"order-{n}"), expected=0, at=AT + 10 * n, cause=cause)
+            await log.append([placed], append_id=new_id())
+
+
+@pytest.fixture
+async def filled(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    await fill(database)
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", database)
+    return database
+
+
+async def listed(*arguments: str) -> tuple[list[int], dict[str, Any]]:
+    """Positions of what was printed, and the last line."""
+    result = await asyncio.to_thread(CliRunner().invoke, events_app, ["list", "--json", *arguments])
+    assert result.exception is None, result.exception
+    *events, last = [json.loads(line) for line in result.stdout.splitlines()]
+    return [event["position"] for event in events], last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "positions"),
+    [
+        ([], [1, 2, 3, 4, 5]),
+        (["--after", "1", "--limit", "2"], [2, 3]),
+        (["--type", "order.placed"], [4, 5]),
+        (["--stream", "pool-1", "--after", "1"], [2]),
+        (["--stream", "pool-1", "--stream", "order-2"], [1, 2, 5]),
+        (["--correlation", str(OTHER.correlation_id)], [3, 5]),
+        (["--since", iso(AT + 10)], [3, 4, 5]),
+        (["--since", iso(AT + 10), "--until", iso(AT + 20), "--type", "order.placed"], [4]),
+        (["--until", "1999-01-01"], []),
+        (["--follow", "--after", "2", "--limit", "3"], [3, 4, 5]),
+    ],
+)
+async def test_filters_leave_what_is_asked_for(
+    filled: str, arguments: list[str], positions: list[int]
+) -> None:
+    """Alone and together; the last line counts."""
+    assert filled
+    found, summary = await listed(*arguments)
+    assert found == positions
+    assert summary == {
+        "listed": len(positions), "last_position": positions[-1] if positions else 0, "head": 5
+    }  # fmt: skip
+
+
+async def test_people_get_a_line_an_event(filled: str) -> None:
+    """Position, time, type, place, who, and the facts."""
+    assert filled
+    result = await asyncio.to_thread(CliRunner().invoke, events_app, ["list", "--type", "order.placed"])
+    first, second = result.stdout.splitlines()
+    assert first.startswith(f"        4 {iso(AT + 10)} order.placed order-1@1 tests " + '{"timestamp":')
+    assert "order-2@1 others" in second
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, events_app, ["list", "--follow", "--until", "2026-01-01"]
+    )
+    assert isinstance(refused.exception, InvalidInput)
+
+
+async def test_a_follower_prints_what_is_appended_and_ends_on_ctrl_c(stack: StackUrls) -> None:
+    """History, then live, without a gap; the summary is still printed."""
+    async with fresh_database(stack.database_url) as url:
+        await fill(url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "daybook", "events", "list", "--follow", "--json", "--type", "order.placed",
+            env={"DAYBOOK_DATABASE_URL": url, "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            seen = [json.loads(await process.stdout.readline())["position"] for _ in range(2)]
+            async with await PostgresEventLog.open(url) as log:
+                await log.append([to("order-3", order_placed("order-3"), expected=0)], append_id=new_id())
+            seen.append(json.loads(await process.stdout.readline())["position"])
+            process.send_signal(2)
+            rest = (await process.stdout.read()).decode().splitlines()
+            assert await process.wait() == 0
+    assert seen == [4, 5, 6]
+    assert json.loads(rest[-1]) == {"listed": 3, "last_position": 6, "head": 6}
