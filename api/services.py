@@ -22,6 +22,11 @@ READ_MODELS: Final = (
 """The read models behind the answers; /health and /metrics name each."""
 
 
+_WELL: Final = frozenset(
+    {RunnerState.STARTING, RunnerState.RUNNING, RunnerState.REBUILDING, RunnerState.PAUSED}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What a check found.
@@ -42,11 +47,14 @@ HealthCheck = Callable[[], Awaitable[Health]]
 
 
 def runner_check(runner: ProjectionRunner) -> HealthCheck:
-    """Whether a read model's runner in this process does its work; halted by poison it does not."""
+    """Whether a read model's runner in this process does its work; halted or waiting it does not.
+
+    Paused it rests on purpose, and while it rebuilds the old version answers: both are well.
+    """
 
     async def check() -> Health:
         status = runner.status
-        ok = status.state in {RunnerState.STARTING, RunnerState.RUNNING}
+        ok = status.state in _WELL
         detail = status.state.value if status.error is None else f"{status.state.value}: {status.error}"
         return Health(ok, detail, {"checkpoint": status.checkpoint})
 

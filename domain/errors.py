@@ -16,10 +16,12 @@
     │   ├── CheckpointMoved           another process folds the same read model
     │   ├── ProjectionPaused          somebody paused the read model
     │   ├── RebuildUnderWay           another process rebuilds the read model
+    │   ├── Superseded                a newer version of the read model answers
     │   ├── NotServedYet              the version that answers lacks what the new one will have
     │   ├── ReadStoreUnavailable      the read models' database is away: nothing is known to be written
     │   └── ReadModelBehind           the read model has not reached the position that was asked for
     ├── DeliveryError                 JetStream refused what the relay must deliver
+    ├── CacheUnavailable              Valkey is away: nothing is lost, it only answers from memory
     ├── ChainError                    the Solana node refused, or answered an error
     │   └── ChainUnavailable          no answer: the outcome is unknown
     └── InvariantBroken               a rule of the domain was about to be broken
@@ -142,6 +144,10 @@ class RebuildUnderWay(ProjectionError):
     """Another process rebuilds the same read model."""
 
 
+class Superseded(ProjectionError):
+    """A newer version of the read model answers than this code folds."""
+
+
 class NotServedYet(ProjectionError):
     """The version that answers lacks what was asked for; the new one, which has it, is still being built."""
 
@@ -167,6 +173,10 @@ class ReadModelBehind(ProjectionError):
 
 class DeliveryError(DaybookError):
     """JetStream refused what the relay must deliver."""
+
+
+class CacheUnavailable(DaybookError):
+    """Valkey is away. Nothing is lost: what it holds is a copy, written again when it is back."""
 
 
 class ChainError(DaybookError):

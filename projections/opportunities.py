@@ -11,9 +11,8 @@ from typing import Final
 
 from msgspec import to_builtins
 
-from domain.events import RecordedEvent
 from domain.trading.events import Leg, OpportunityDeclined, OpportunityFound, OrderPlaced
-from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import (
     Keys,
     Page,
@@ -146,15 +145,19 @@ def _opportunity(row: Row) -> Opportunity:
 # --- the fold ------------------------------------------------------------------------------------
 
 
-def _own_keys(event: RecordedEvent) -> Keys:
+def _own_keys(event: FoldEvent) -> Keys:
     return ((OPPORTUNITIES, (name_of(event.stream),)), (COUNTS, ("status",)))
 
 
-def _order_keys(event: RecordedEvent) -> Keys:
+def _new_keys(_event: FoldEvent) -> Keys:
+    return ((COUNTS, ("status",)),)
+
+
+def _order_keys(event: FoldEvent) -> Keys:
     return ((OPPORTUNITIES, (name_of(event.event.opportunity),)), (COUNTS, ("status",)))
 
 
-def _found(rows: Rows, event: RecordedEvent) -> None:
+def _found(rows: Rows, event: FoldEvent) -> None:
     facts: OpportunityFound = event.event
     opportunity_id = name_of(event.stream)
     count(rows, COUNTS, ("status", OpportunityStatus.FOUND.value), 1)
@@ -181,20 +184,20 @@ def _found(rows: Rows, event: RecordedEvent) -> None:
     )
 
 
-def _declined(rows: Rows, event: RecordedEvent) -> None:
+def _declined(rows: Rows, event: FoldEvent) -> None:
     facts: OpportunityDeclined = event.event
     change = {"reason": facts.reason, "found": facts.found}
     _become(rows, event, name_of(event.stream), OpportunityStatus.DECLINED, change)
 
 
-def _ordered(rows: Rows, event: RecordedEvent) -> None:
+def _ordered(rows: Rows, event: FoldEvent) -> None:
     facts: OrderPlaced = event.event
     change = {"order_id": name_of(event.stream)}
     _become(rows, event, name_of(facts.opportunity), OpportunityStatus.ORDERED, change)
 
 
 def _become(
-    rows: Rows, event: RecordedEvent, opportunity_id: str, status: OpportunityStatus, change: Row
+    rows: Rows, event: FoldEvent, opportunity_id: str, status: OpportunityStatus, change: Row
 ) -> None:
     row = known(rows, OPPORTUNITIES, (opportunity_id,), event)
     count(rows, COUNTS, ("status", row["status"]), -1)
@@ -208,7 +211,7 @@ READ_MODEL: Final = ReadModel(
     VERSION,
     TABLES,
     {
-        "opportunity.found": Step(_own_keys, _found),
+        "opportunity.found": Step(_new_keys, _found),
         "opportunity.declined": Step(_own_keys, _declined),
         "order.placed": Step(_order_keys, _ordered),
     },

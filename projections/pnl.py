@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from domain.errors import InvalidInput
-from domain.events import RecordedEvent, to_datetime
+from domain.events import to_datetime
 from domain.trading.events import OrderPlaced
 from domain.wallets.events import WalletTransferred
 from projections.bookings import Booked, booked
-from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
 
 NAME: Final = "pnl"
@@ -177,11 +177,11 @@ def _sum(days: Iterable[Result], wallet: str, strategy: str) -> Result:
 # --- the fold ------------------------------------------------------------------------------------
 
 
-def _order_keys(event: RecordedEvent) -> Keys:
-    return ((ORDERS, (name_of(event.stream),)),)
+def _no_keys(_event: FoldEvent) -> Keys:
+    return ()  # a new order reads no row
 
 
-def _booking_keys(event: RecordedEvent) -> Keys:
+def _booking_keys(event: FoldEvent) -> Keys:
     facts: WalletTransferred = event.event
     if facts.kind not in _OUTCOMES:
         return ()
@@ -191,7 +191,7 @@ def _booking_keys(event: RecordedEvent) -> Keys:
     )
 
 
-def _placed(rows: Rows, event: RecordedEvent) -> None:
+def _placed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderPlaced = event.event
     order = name_of(event.stream)
     rows.put(
@@ -211,7 +211,7 @@ def _placed(rows: Rows, event: RecordedEvent) -> None:
     )
 
 
-def _transferred(rows: Rows, event: RecordedEvent) -> None:
+def _transferred(rows: Rows, event: FoldEvent) -> None:
     facts: WalletTransferred = event.event
     outcome = _OUTCOMES.get(facts.kind)
     if outcome is None:
@@ -228,7 +228,7 @@ def _transferred(rows: Rows, event: RecordedEvent) -> None:
     _add_to_day(rows, event, order["strategy"], outcome, result)
 
 
-def _add_to_day(rows: Rows, event: RecordedEvent, strategy: str, outcome: str, result: Booked) -> None:
+def _add_to_day(rows: Rows, event: FoldEvent, strategy: str, outcome: str, result: Booked) -> None:
     wallet, day = name_of(event.stream), _day(event)
     key = (wallet, day, strategy)
     old = rows.get(DAILY, key) or {
@@ -256,7 +256,7 @@ def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {mint: amount for mint, amount in total.items() if amount}
 
 
-def _day(event: RecordedEvent) -> str:
+def _day(event: FoldEvent) -> str:
     return to_datetime(event.recorded_at).date().isoformat()
 
 
@@ -264,6 +264,6 @@ READ_MODEL: Final = ReadModel(
     NAME,
     VERSION,
     TABLES,
-    {"order.placed": Step(_order_keys, _placed), "wallet.transferred": Step(_booking_keys, _transferred)},
+    {"order.placed": Step(_no_keys, _placed), "wallet.transferred": Step(_booking_keys, _transferred)},
     halts_on_poison=True,
 )

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from domain.errors import ProjectionError
-from domain.events import RecordedEvent
-from projections.ports import Column, Key, Row, Rows, Table
+from projections.ports import Column, FoldEvent, Key, Row, Rows, Table
 
 Keys = Collection[tuple[str, Key]]
 Item = TypeVar("Item")
@@ -26,8 +25,8 @@ class Step:
         fold: what it makes of them.
     """
 
-    keys: Callable[[RecordedEvent], Keys]
-    fold: Callable[[Rows, RecordedEvent], None]
+    keys: Callable[[FoldEvent], Keys]
+    fold: Callable[[Rows, FoldEvent], None]
 
 
 @dataclass(slots=True)
@@ -53,11 +52,11 @@ class ReadModel:
     def __post_init__(self) -> None:
         self.topics = frozenset(self.steps)
 
-    def keys(self, event: RecordedEvent) -> Keys:
+    def keys(self, event: FoldEvent) -> Keys:
         """The rows that folding this event may read."""
         return self.steps[event.topic].keys(event)
 
-    def fold(self, rows: Rows, event: RecordedEvent) -> None:
+    def fold(self, rows: Rows, event: FoldEvent) -> None:
         """Fold one event into the rows.
 
         Raises:
@@ -96,7 +95,7 @@ def name_of(stream: str) -> str:
     return stream.partition("-")[2]
 
 
-def known(rows: Rows, table: str, key: Key, event: RecordedEvent) -> Row:
+def known(rows: Rows, table: str, key: Key, event: FoldEvent) -> Row:
     """The row that an earlier event must have made.
 
     Raises:

@@ -1,16 +1,15 @@
-"""Keeps one read model up to the log: read after the checkpoint, fold in memory, write rows and checkpoint.
+"""Keeps one read model up to the log: catches up, follows, rests when paused, rebuilds a new version.
 
-Each batch is one set-based read and one transaction, conditional on the old checkpoint, so an event counts
-exactly once however often the process dies. An event that cannot be folded is tried again, then kept as a
-dead letter; a money read model halts there, the others go on.
+When the code's version is newer than the one that answers, the old one goes on answering while the new one is
+built beside it, verified and swapped in; then the runner follows the log with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -20,20 +19,28 @@ from domain.errors import (
     CheckpointMoved,
     LogUnavailable,
     PoisonEvent,
-    ProjectionError,
+    ProjectionPaused,
     ReadStoreUnavailable,
+    RebuildUnderWay,
+    Superseded,
 )
-from domain.events import RecordedEvent
-from projections.ports import EventSource, Key, Projection, ReadStore, Rows
-
-BATCH: Final = 1_000
-"""Events of one transaction: pages of 500 to 1,000 decode fastest, and a commit costs the same for all."""
-
-ATTEMPTS: Final = 3
-"""Folds of one event before it is poison: a fold is pure, so more would only say the same."""
+from projections.folding import BATCH, LETTERS, Folding
+from projections.ports import (
+    EventSource,
+    FoldEvent,
+    Generation,
+    LetterState,
+    Projection,
+    ReadStore,
+    State,
+)
+from projections.rebuild import Phase, rebuild
 
 IDLE_S: Final = 0.25
 """Without events of its own a read model looks at the log's head this often, so that its lag goes to 0."""
+
+LOOK_S: Final = 0.5
+"""How often a runner looks what people decided: paused, resumed, retried, dropped, rebuilt."""
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
@@ -49,8 +56,10 @@ class RunnerState(StrEnum):
     """What a runner is doing."""
 
     STARTING = "starting"
+    REBUILDING = "rebuilding"
     RUNNING = "running"
     WAITING = "waiting"
+    PAUSED = "paused"
     HALTED = "halted"
     STOPPED = "stopped"
 
@@ -62,8 +71,9 @@ class RunnerStatus:
     Attributes:
         name, version: which.
         checkpoint: the last position absorbed.
-        state: starting, running, waiting (for a database), halted (by poison) or stopped.
-        error: why it waits or halts, in words.
+        state: starting, rebuilding (an older version answers), running, waiting (for a database or another
+            process), paused (by somebody), halted (by poison, or by a newer version) or stopped.
+        error: why it waits, rests or halts, in words.
     """
 
     name: str
@@ -71,13 +81,6 @@ class RunnerStatus:
     checkpoint: int
     state: RunnerState
     error: str | None
-
-
-class _Unfoldable(ProjectionError):
-    """A projection raised; its words."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
 
 
 class ProjectionRunner:
@@ -91,167 +94,188 @@ class ProjectionRunner:
         *,
         batch: int = BATCH,
         idle_s: float = IDLE_S,
+        look_s: float = LOOK_S,
     ) -> None:
         self._projection = projection
         self._source = source
         self._store = store
         self._batch = batch
         self._idle_s = idle_s
-        self._checkpoint = 0
-        self._state = RunnerState.STARTING
-        self._error: str | None = None
+        self._look_s = look_s
+        self._status = RunnerStatus(projection.name, projection.version, 0, RunnerState.STARTING, None)
+        self._folding: Folding | None = None
+        self._next_look = 0.0
 
     @property
     def status(self) -> RunnerStatus:
         """Where it stands."""
-        return RunnerStatus(
-            self._projection.name, self._projection.version, self._checkpoint, self._state, self._error
-        )
+        if self._folding is None:
+            return self._status
+        return replace(self._status, checkpoint=self._folding.checkpoint)
 
     async def lag(self) -> int:
         """Positions of the log not yet absorbed."""
-        return max(0, await self._source.head() - self._checkpoint)
+        return max(0, await self._source.head() - self.status.checkpoint)
 
     async def catch_up(self) -> int:
-        """Fold everything up to the log's present head; returns the checkpoint reached.
+        """Fold everything up to the log's present head, a rebuild included; returns the checkpoint reached.
 
         Raises:
             PoisonEvent: a money read model met an event it cannot fold.
             CheckpointMoved: another process folds the same read model.
+            ProjectionPaused: somebody paused it.
+            Superseded: a newer version answers.
             ReadStoreUnavailable, LogUnavailable: a database is away; what was committed stays.
         """
-        self._checkpoint = await self._store.prepare(self._projection)
-        await self._absorb_through(await self._source.head())
-        return self._checkpoint
+        folding = await self._open()
+        await folding.through(await self._source.head(), self._batch)
+        return folding.checkpoint
 
     async def run(self) -> None:
-        """Catch up, then follow the log until it closes, we are cancelled, or poison halts a money model.
+        """Catch up, then follow the log until it closes or we are cancelled.
 
-        While a database is away it waits and tries again; `status` says so.
+        While a database is away it waits and tries again; poison halts a money model until somebody decides
+        on its letter; `status` says so.
         """
-        try:
-            await self._run_through_outages()
-        except PoisonEvent as poison:
-            self._state, self._error = RunnerState.HALTED, str(poison)
-            _log.error("projection_halted", projection=self._projection.name, error=str(poison))
-        finally:
-            if self._state is not RunnerState.HALTED:
-                self._state = RunnerState.STOPPED
-
-    async def _run_through_outages(self) -> None:
         pause_s = FIRST_PAUSE_S
-        while True:
-            before = self._checkpoint
-            try:
-                await self.catch_up()
-                self._state, self._error = RunnerState.RUNNING, None
-                return await self._follow()
-            except (ReadStoreUnavailable, LogUnavailable, CheckpointMoved) as away:
-                self._state, self._error = RunnerState.WAITING, str(away)
-                _log.warning("projection_waits", projection=self._projection.name, error=str(away))
-                await asyncio.sleep(pause_s)
-                moved = self._checkpoint > before
-                pause_s = FIRST_PAUSE_S if moved else min(2 * pause_s, LONGEST_PAUSE_S)
+        try:
+            while True:
+                before = self.status.checkpoint
+                try:
+                    await self.catch_up()
+                    self._is(RunnerState.RUNNING)
+                    return await self._follow()
+                except ProjectionPaused as paused:
+                    self._is(RunnerState.PAUSED, paused)
+                    await self._until(self._resumed)
+                except (PoisonEvent, Superseded) as halt:
+                    self._is(RunnerState.HALTED, halt)
+                    _log.error("projection_halted", projection=self._projection.name, error=str(halt))
+                    poison = isinstance(halt, PoisonEvent)
+                    await self._until(await self._decision(poison=poison))
+                except (ReadStoreUnavailable, LogUnavailable, CheckpointMoved, RebuildUnderWay) as away:
+                    self._is(RunnerState.WAITING, away)
+                    _log.warning("projection_waits", projection=self._projection.name, error=str(away))
+                    await asyncio.sleep(pause_s)
+                    moved = self.status.checkpoint > before
+                    pause_s = FIRST_PAUSE_S if moved else min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            if self._status.state is not RunnerState.HALTED:
+                self._is(RunnerState.STOPPED)
+
+    def _is(self, state: RunnerState, why: Exception | None = None) -> None:
+        error = None if why is None else str(why)
+        self._status = replace(self._status, checkpoint=self.status.checkpoint, state=state, error=error)
+
+    async def _open(self) -> Folding:
+        """Fold into the generation that answers, after building it where an older version does."""
+        live = await self._store.prepare(self._projection)
+        if live.version < self._projection.version:
+            self._is(RunnerState.REBUILDING)
+            await rebuild(
+                self._projection, self._source, self._store, batch=self._batch, on_phase=self._rebuilding
+            )
+            live = await self._store.prepare(self._projection)
+        if live.version > self._projection.version:
+            raise Superseded(
+                f"read model {live.name!r} answers with version {live.version}, newer than this daybook's "
+                f"version {self._projection.version}: start the newer daybook, or go back with "
+                f"`daybook projections rebuild {live.name}`"
+            )
+        self._folding = await Folding.open(self._projection, self._source, self._store, live)
+        return self._folding
+
+    def _rebuilding(self, phase: Phase, position: int, target: int) -> None:
+        words = f"an older version answers while this one is built: {phase.value}, {position:,} of {target:,}"
+        self._status = replace(self._status, checkpoint=position, error=words)
 
     async def _follow(self) -> None:
         """Fold what comes; when nothing of ours comes for a while, move the checkpoint to the head."""
+        folding = self._folding
+        assert folding is not None  # noqa: S101 - catch_up opened it
         topics = self._projection.topics
-        live = self._source.follow(self._checkpoint, topics=topics, limit=self._batch)
+        live = self._source.follow(folding.checkpoint, topics=topics, limit=self._batch)
         async with aclosing(_Ticking(live, self._idle_s)) as batches:
             async for batch in batches:
                 if batch:
-                    await self._absorb(batch, batch[-1].position)
+                    await folding.absorb(batch, batch[-1].position)
                 else:
-                    await self._absorb_through(await self._source.head())
+                    await folding.through(await self._source.head(), self._batch)
+                await self._look_around(folding)
 
-    async def _absorb_through(self, head: int) -> None:
-        while self._checkpoint < head:
-            events = await self._source.read(
-                self._checkpoint, self._batch, through=head, topics=self._projection.topics
-            )
-            await self._absorb(events, events[-1].position if len(events) == self._batch else head)
+    async def _look_around(self, folding: Folding) -> None:
+        """Every `look_s`: is it still ours to fold, and shall a letter be tried again?"""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_look:
+            return
+        self._next_look = now + self._look_s
+        mine = await self._same(folding.generation)
+        if mine is None or mine.state is not State.LIVE:
+            raise CheckpointMoved(f"{folding.generation} no longer answers: another one was swapped in")
+        if mine.paused:
+            raise ProjectionPaused(f"read model {mine.name!r} is paused at position {mine.checkpoint}")
+        for letter in await self._store.dead_letters(self._projection.name, state=LetterState.RETRY):
+            late = (letter.version, letter.generation) == (mine.version, mine.number)
+            if late and letter.position <= folding.checkpoint:
+                await folding.fold_late(letter)
 
-    async def _absorb(self, events: Sequence[RecordedEvent], through: int) -> None:
-        """Fold `events` and move the checkpoint to `through`; those at or below it are duplicates."""
-        new = [event for event in events if event.position > self._checkpoint]
-        try:
-            rows = await self._folded(new)
-        except _Unfoldable as failure:
-            await self._corner(new, through, failure)
-        else:
-            await self._commit(rows, through)
+    async def _same(self, generation: Generation) -> Generation | None:
+        for found in await self._store.generations(generation.name):
+            if (found.version, found.number) == (generation.version, generation.number):
+                return found
+        return None
 
-    async def _folded(self, events: Sequence[RecordedEvent]) -> Rows:
-        projection = self._projection
-        keys: set[tuple[str, Key]] = set()
-        try:
-            for event in events:
-                keys.update(projection.keys(event))
-        except Exception as error:
-            raise _Unfoldable(error) from error
-        rows = await self._store.fetch(projection, keys) if keys else Rows()
-        fold = projection.fold
-        try:
-            for event in events:
-                fold(rows, event)
-        except Exception as error:
-            raise _Unfoldable(error) from error
-        return rows
-
-    async def _corner(self, events: Sequence[RecordedEvent], through: int, failure: _Unfoldable) -> None:
-        """Halve a batch that does not fold until the event that spoils it stands alone."""
-        middle = len(events) // 2
-        if middle:
-            await self._absorb(events[:middle], events[middle - 1].position)
-            await self._absorb(events[middle:], through)
-        else:
-            await self._commit(await self._retried(events[0], failure), through)
-
-    async def _retried(self, event: RecordedEvent, failure: _Unfoldable) -> Rows:
-        """The event folded after all, or no rows when it was set aside as a dead letter.
-
-        Raises:
-            PoisonEvent: the read model halts on it.
-        """
-        for _ in range(ATTEMPTS - 1):
+    async def _until(self, decided: Callable[[], Awaitable[bool]]) -> None:
+        """Look again and again; while the read models' database is away nothing is decided."""
+        while True:
+            await asyncio.sleep(self._look_s)
             try:
-                return await self._folded([event])
-            except _Unfoldable as again:
-                failure = again
-        await self._store.set_aside(self._projection, event, str(failure), ATTEMPTS)
-        _log.error("event_set_aside", projection=self._projection.name, position=event.position)
-        if self._projection.halts_on_poison:
-            await self._commit(Rows(), event.position - 1)
-            raise PoisonEvent(
-                f"read model {self._projection.name!r} cannot fold {event.topic} at position "
-                f"{event.position}: {failure}. It halts rather than show wrong numbers; the event is in "
-                "dead_letters. Mend the fold or the cause and start again"
-            ) from failure
-        return Rows()
+                if await decided():
+                    return
+            except ReadStoreUnavailable as away:
+                _log.warning("projection_waits", projection=self._projection.name, error=str(away))
 
-    async def _commit(self, rows: Rows, through: int) -> None:
-        if through > self._checkpoint:
-            await self._store.commit(self._projection, rows, self._checkpoint, through)
-            self._checkpoint = through
+    async def _resumed(self) -> bool:
+        name = self._projection.name
+        return not any(generation.paused for generation in await self._store.generations(name))
+
+    async def _decision(self, *, poison: bool) -> Callable[[], Awaitable[bool]]:
+        """Whether what halted us has changed: no letter waits any more, or other generations are there."""
+        before = await self._halting()
+
+        async def changed() -> bool:
+            now = await self._halting()
+            return now != before or (poison and not now[0])
+
+        return changed
+
+    async def _halting(self) -> tuple[list[int], list[tuple[int, int, State]]]:
+        name = self._projection.name
+        waiting = await self._store.dead_letters(name, state=LetterState.WAITING, limit=LETTERS)
+        generations = await self._store.generations(name)
+        return (
+            [letter.id for letter in waiting],
+            [(found.version, found.number, found.state) for found in generations],
+        )
 
 
 class _Ticking:
     """The batches of an iterator, and an empty one whenever it has been silent for `idle_s` seconds."""
 
-    def __init__(self, batches: AsyncIterator[list[RecordedEvent]], idle_s: float) -> None:
+    def __init__(self, batches: AsyncIterator[Sequence[FoldEvent]], idle_s: float) -> None:
         self._batches = batches
         self._idle_s = idle_s
-        self._next: asyncio.Future[list[RecordedEvent]] | None = None
+        self._next: asyncio.Future[Sequence[FoldEvent]] | None = None
 
     def __aiter__(self) -> _Ticking:
         return self
 
-    async def __anext__(self) -> list[RecordedEvent]:
+    async def __anext__(self) -> Sequence[FoldEvent]:
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._batches))
         await asyncio.wait([self._next], timeout=self._idle_s)
         if not self._next.done():
-            return []
+            return ()
         arrived, self._next = self._next, None
         return arrived.result()
 

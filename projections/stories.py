@@ -17,7 +17,7 @@ import domain.strategies.events
 import domain.trading.events
 import domain.wallets.events  # noqa: F401 - importing the events modules fills the registry of types
 from domain.events import EVENT_TYPES, RecordedEvent
-from projections.ports import Condition, EventReader, ReadStore, Rows, Table
+from projections.ports import Condition, EventReader, FoldEvent, ReadStore, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns
 
 NAME: Final = "stories"
@@ -83,11 +83,11 @@ def _runs(positions: Sequence[int]) -> Iterator[Sequence[int]]:
 # --- the fold ------------------------------------------------------------------------------------
 
 
-def _no_keys(_event: RecordedEvent) -> Keys:
+def _no_keys(_event: FoldEvent) -> Keys:
     return ()
 
 
-def _add(rows: Rows, event: RecordedEvent) -> None:
+def _add(rows: Rows, event: FoldEvent) -> None:
     story_id = str(event.cause.correlation_id)
     row = {
         "correlation_id": story_id,

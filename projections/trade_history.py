@@ -12,7 +12,6 @@ from typing import Final
 
 from msgspec import to_builtins
 
-from domain.events import RecordedEvent
 from domain.trading.events import (
     Leg,
     OrderAbandoned,
@@ -25,7 +24,7 @@ from domain.trading.events import (
 )
 from domain.wallets.events import WalletTransferred
 from projections.bookings import booked
-from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import (
     Keys,
     Page,
@@ -266,20 +265,24 @@ def _trade(row: Row) -> Trade:
 # --- the fold ------------------------------------------------------------------------------------
 
 
-def _order_keys(event: RecordedEvent) -> Keys:
+def _order_keys(event: FoldEvent) -> Keys:
     return ((TRADES, (name_of(event.stream),)), (COUNTS, ("status",)))
 
 
-def _landing_keys(event: RecordedEvent) -> Keys:
+def _new_keys(_event: FoldEvent) -> Keys:
+    return ((COUNTS, ("status",)),)
+
+
+def _landing_keys(event: FoldEvent) -> Keys:
     return (*_order_keys(event), (COUNTS, ("latency",)), (COUNTS, ("latency_sum",)))
 
 
-def _booking_keys(event: RecordedEvent) -> Keys:
+def _booking_keys(event: FoldEvent) -> Keys:
     facts: WalletTransferred = event.event
     return ((TRADES, (name_of(facts.reference),)),) if facts.reference else ()
 
 
-def _placed(rows: Rows, event: RecordedEvent) -> None:
+def _placed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderPlaced = event.event
     order = name_of(event.stream)
     count(rows, COUNTS, ("status", TradeStatus.PLACED.value), 1)
@@ -309,7 +312,7 @@ def _placed(rows: Rows, event: RecordedEvent) -> None:
     )
 
 
-def _signed(rows: Rows, event: RecordedEvent) -> None:
+def _signed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderSigned = event.event
     change = {
         "attempts": facts.attempt,
@@ -322,14 +325,14 @@ def _signed(rows: Rows, event: RecordedEvent) -> None:
     _change(rows, event, _row(rows, event), TradeStatus.SIGNED, change)
 
 
-def _submitted(rows: Rows, event: RecordedEvent) -> None:
+def _submitted(rows: Rows, event: FoldEvent) -> None:
     row = _row(rows, event)
     change = {"sends": row["sends"] + 1, "submitted_at": row["submitted_at"] or event.recorded_at}
     first = row["status"] == TradeStatus.SIGNED
     _change(rows, event, row, TradeStatus.SUBMITTED if first else TradeStatus(row["status"]), change)
 
 
-def _observed(rows: Rows, event: RecordedEvent) -> None:
+def _observed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderObserved = event.event
     row = _row(rows, event)
     change: Row = {"slot": facts.slot, "error": facts.error}
@@ -340,11 +343,11 @@ def _observed(rows: Rows, event: RecordedEvent) -> None:
     _change(rows, event, row, TradeStatus.OBSERVED, change)
 
 
-def _rolled_back(rows: Rows, event: RecordedEvent) -> None:
+def _rolled_back(rows: Rows, event: FoldEvent) -> None:
     _change(rows, event, _row(rows, event), TradeStatus.SIGNED, {"error": None, **_UNSEEN})
 
 
-def _landed(rows: Rows, event: RecordedEvent) -> None:
+def _landed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderLanded = event.event
     row = _row(rows, event)
     latency = row["detect_to_land_us"]
@@ -363,14 +366,14 @@ def _landed(rows: Rows, event: RecordedEvent) -> None:
     count(rows, COUNTS, ("latency_sum", "us"), latency)
 
 
-def _filled(rows: Rows, event: RecordedEvent) -> None:
+def _filled(rows: Rows, event: FoldEvent) -> None:
     facts: OrderFilled = event.event
     fill = Fill(facts.leg, facts.pool, facts.mint_in, facts.mint_out, facts.amount_in, facts.amount_out)
     row = _row(rows, event)
     _change(rows, event, row, TradeStatus(row["status"]), {"fills": [*row["fills"], to_builtins(fill)]})
 
 
-def _failed(rows: Rows, event: RecordedEvent) -> None:
+def _failed(rows: Rows, event: FoldEvent) -> None:
     facts: OrderFailed = event.event
     change = {
         "slot": facts.slot,
@@ -382,17 +385,17 @@ def _failed(rows: Rows, event: RecordedEvent) -> None:
     _change(rows, event, _row(rows, event), TradeStatus.FAILED, change)
 
 
-def _expired(rows: Rows, event: RecordedEvent) -> None:
+def _expired(rows: Rows, event: FoldEvent) -> None:
     _change(rows, event, _row(rows, event), TradeStatus.EXPIRED, dict(_UNSEEN))
 
 
-def _abandoned(rows: Rows, event: RecordedEvent) -> None:
+def _abandoned(rows: Rows, event: FoldEvent) -> None:
     facts: OrderAbandoned = event.event
     change = {"error": f"{facts.reason}: {facts.found}", "closed_at": event.recorded_at}
     _change(rows, event, _row(rows, event), TradeStatus.ABANDONED, change)
 
 
-def _transferred(rows: Rows, event: RecordedEvent) -> None:
+def _transferred(rows: Rows, event: FoldEvent) -> None:
     facts: WalletTransferred = event.event
     if not facts.reference:
         return
@@ -405,11 +408,11 @@ def _transferred(rows: Rows, event: RecordedEvent) -> None:
 _UNSEEN: Final[Row] = {"observed_at": None, "slot": None, "detect_to_land_us": None}
 
 
-def _row(rows: Rows, event: RecordedEvent) -> Row:
+def _row(rows: Rows, event: FoldEvent) -> Row:
     return known(rows, TRADES, (name_of(event.stream),), event)
 
 
-def _change(rows: Rows, event: RecordedEvent, row: Row, status: TradeStatus, change: Row) -> None:
+def _change(rows: Rows, event: FoldEvent, row: Row, status: TradeStatus, change: Row) -> None:
     if row["status"] != status:
         count(rows, COUNTS, ("status", row["status"]), -1)
         count(rows, COUNTS, ("status", status.value), 1)
@@ -422,7 +425,7 @@ READ_MODEL: Final = ReadModel(
     VERSION,
     TABLES,
     {
-        "order.placed": Step(_order_keys, _placed),
+        "order.placed": Step(_new_keys, _placed),
         "order.signed": Step(_order_keys, _signed),
         "order.submitted": Step(_order_keys, _submitted),
         "order.observed": Step(_order_keys, _observed),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.chain import NATIVE, Address
-from domain.events import RecordedEvent
 from domain.wallets.events import (
     DiscrepancyFound,
     FundsReleased,
@@ -20,7 +19,7 @@ from domain.wallets.events import (
     WalletTransferred,
 )
 from domain.wallets.ledger import of_account, wallet_account
-from projections.ports import Condition, ReadStore, Row, Rows, Table
+from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
 
 NAME: Final = "wallet_balances"
@@ -112,11 +111,11 @@ async def wallet_balances(store: ReadStore, wallet: str | None = None) -> Wallet
 # --- the fold ------------------------------------------------------------------------------------
 
 
-def _wallet_keys(event: RecordedEvent) -> Keys:
+def _wallet_keys(event: FoldEvent) -> Keys:
     return ((BALANCES, (name_of(event.stream),)),)
 
 
-def _reservation_keys(event: RecordedEvent) -> Keys:
+def _reservation_keys(event: FoldEvent) -> Keys:
     wallet = name_of(event.stream)
     return ((BALANCES, (wallet,)), (RESERVATIONS, (wallet, name_of(event.event.order))))
 
@@ -137,7 +136,7 @@ def _balance(rows: Rows, wallet: str, mint: str) -> Row:
     }
 
 
-def _put(rows: Rows, event: RecordedEvent, mint: str, **changes: object) -> None:
+def _put(rows: Rows, event: FoldEvent, mint: str, **changes: object) -> None:
     wallet = name_of(event.stream)
     row = _balance(rows, wallet, mint)
     slot = row["updated_slot"] if event.slot is None else event.slot
@@ -148,20 +147,20 @@ def _put(rows: Rows, event: RecordedEvent, mint: str, **changes: object) -> None
     )
 
 
-def _opened(rows: Rows, event: RecordedEvent) -> None:
+def _opened(rows: Rows, event: FoldEvent) -> None:
     facts: WalletOpened = event.event
     for mint in (NATIVE, *(account.mint for account in facts.token_accounts)):
         _put(rows, event, mint)
 
 
-def _transferred(rows: Rows, event: RecordedEvent) -> None:
+def _transferred(rows: Rows, event: FoldEvent) -> None:
     facts: WalletTransferred = event.event
     wallet = name_of(event.stream)
     for mint, amount in of_account(facts.postings, wallet_account(Address(wallet))).items():
         _put(rows, event, mint, balance=_balance(rows, wallet, mint)["balance"] + amount)
 
 
-def _reserved(rows: Rows, event: RecordedEvent) -> None:
+def _reserved(rows: Rows, event: FoldEvent) -> None:
     facts: FundsReserved = event.event
     wallet, order = name_of(event.stream), name_of(facts.order)
     _set_aside(rows, event, ((facts.mint, facts.amount), (NATIVE, facts.native_lamports)))
@@ -179,7 +178,7 @@ def _reserved(rows: Rows, event: RecordedEvent) -> None:
     )
 
 
-def _released(rows: Rows, event: RecordedEvent) -> None:
+def _released(rows: Rows, event: FoldEvent) -> None:
     facts: FundsReleased = event.event
     key = (name_of(event.stream), name_of(facts.order))
     kept = known(rows, RESERVATIONS, key, event)
@@ -188,13 +187,13 @@ def _released(rows: Rows, event: RecordedEvent) -> None:
         rows.put(RESERVATIONS, key, {**kept, "open": False})
 
 
-def _set_aside(rows: Rows, event: RecordedEvent, amounts: Iterable[tuple[str, int]]) -> None:
+def _set_aside(rows: Rows, event: FoldEvent, amounts: Iterable[tuple[str, int]]) -> None:
     for mint, amount in amounts:
         reserved = _balance(rows, name_of(event.stream), mint)["reserved"]
         _put(rows, event, mint, reserved=reserved + amount)
 
 
-def _disagreed(rows: Rows, event: RecordedEvent) -> None:
+def _disagreed(rows: Rows, event: FoldEvent) -> None:
     facts: DiscrepancyFound = event.event
     _put(rows, event, facts.mint, discrepancy=True, actual=facts.actual)
 
@@ -206,7 +205,7 @@ READ_MODEL: Final = ReadModel(
     {
         "wallet.opened": Step(_wallet_keys, _opened),
         "wallet.transferred": Step(_wallet_keys, _transferred),
-        "wallet.funds_reserved": Step(_reservation_keys, _reserved),
+        "wallet.funds_reserved": Step(_wallet_keys, _reserved),
         "wallet.funds_released": Step(_reservation_keys, _released),
         "wallet.discrepancy_found": Step(_wallet_keys, _disagreed),
     },

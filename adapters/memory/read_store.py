@@ -7,14 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
 from operator import eq, ge, gt, le, lt
 from typing import Any, Final
 
-from domain.errors import CheckpointMoved, ProjectionError, ReadModelBehind
-from domain.events import RecordedEvent
-from projections.ports import Condition, Key, Projection, Row, Rows, Selected, Table, check_order, table_of
+from domain.errors import (
+    CheckpointMoved,
+    NotServedYet,
+    ProjectionError,
+    ProjectionPaused,
+    ReadModelBehind,
+    RebuildUnderWay,
+)
+from projections.ports import (
+    Condition,
+    DeadLetter,
+    FoldEvent,
+    Generation,
+    Key,
+    LetterState,
+    Projection,
+    Row,
+    Rows,
+    Selected,
+    State,
+    Table,
+    check_order,
+    table_of,
+)
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": eq,
@@ -25,110 +48,260 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "in": lambda value, many: value in many,
 }
 
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that could not be folded.
-
-    Attributes:
-        name, version: the read model.
-        event: the event as recorded.
-        error: why, in words.
-        attempts: how often it was tried.
-    """
-
-    name: str
-    version: int
-    event: RecordedEvent
-    error: str
-    attempts: int
+Ident = tuple[str, int, int]
+"""Name, version and number of a generation."""
 
 
 @dataclass(slots=True)
 class _Model:
-    tables: tuple[Table, ...]
-    live: bool
-    checkpoint: int = 0
-    rows: dict[tuple[str, Key], Row] = field(default_factory=dict)
+    state: Generation
+    rows: dict[str, dict[Key, Row]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """One generation as it stood.
+
+    Attributes:
+        checkpoint: the last position absorbed at that moment.
+        kept: its rows by table and key.
+    """
+
+    checkpoint: int
+    kept: Mapping[str, Mapping[Key, Row]]
+
+    async def rows(self, table: str) -> AsyncIterator[Sequence[Row]]:
+        """All rows of a table in key order, in one page."""
+        rows = self.kept.get(table, {})
+        if rows:
+            yield [_copied(rows[key]) for key in sorted(rows)]
 
 
 class MemoryReadStore:
     """A `ReadStore` of dictionaries."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, int], _Model] = {}
-        self._letters: dict[tuple[str, int, int], DeadLetter] = {}
+        self._models: dict[Ident, _Model] = {}
+        self._letters: dict[int, DeadLetter] = {}
+        self._ids = count(1)
+        self._held: set[str] = set()
         self._moved = asyncio.Condition()
 
-    @property
-    def dead_letters(self) -> list[DeadLetter]:
-        """Events set aside so far."""
-        return list(self._letters.values())
-
-    async def prepare(self, projection: Projection) -> int:
-        """Create what is missing for this name and version; returns its checkpoint (0 when new).
+    async def prepare(self, projection: Projection) -> Generation:
+        """The generation that answers for this name, made empty where there is none.
 
         Raises:
             ProjectionError: the tables of this version were made with other columns.
         """
-        live = not any(name == projection.name and model.live for (name, _), model in self._models.items())
-        model = self._models.setdefault(_id(projection), _Model(projection.tables, live))
-        if model.tables != projection.tables:
+        live = self._live(projection.name)
+        if live is None:
+            live = self._make(projection, State.LIVE)
+        found = live.state
+        if found.version == projection.version and found.tables != projection.tables:
             raise ProjectionError(
                 f"the tables of read model {projection.name!r} version {projection.version} were made with "
                 "other columns: raise its VERSION, and it is built anew beside the old one"
             )
-        return model.checkpoint
+        return found
 
-    async def fetch(self, projection: Projection, keys: Collection[tuple[str, Key]]) -> Rows:
+    async def generations(self, name: str | None = None) -> list[Generation]:
+        """All generations of one read model or of all, by name, version and number."""
+        return [
+            self._models[ident].state for ident in sorted(self._models) if name is None or ident[0] == name
+        ]
+
+    @asynccontextmanager
+    async def beside(self, projection: Projection) -> AsyncIterator[Generation]:
+        """A generation of this version being built beside the live one.
+
+        Raises:
+            RebuildUnderWay: somebody holds it.
+        """
+        if projection.name in self._held:
+            raise RebuildUnderWay(f"read model {projection.name!r} is being rebuilt: wait until it is live")
+        self._held.add(projection.name)
+        try:
+            yield self._building(projection)
+        finally:
+            self._held.discard(projection.name)
+
+    def _building(self, projection: Projection) -> Generation:
+        for ident, model in list(self._models.items()):
+            found = model.state
+            if found.name == projection.name and found.state is State.BUILDING:
+                if found.version == projection.version and found.tables == projection.tables:
+                    return found
+                self._remove(ident)
+        return self._make(projection, State.BUILDING).state
+
+    async def swap(self, built: Generation, reach: Callable[[int], Awaitable[None]]) -> None:
+        """Let a built generation answer from now on, and the one that did be old.
+
+        Raises:
+            CheckpointMoved: the built one is no longer there to be swapped.
+        """
+        live = self._live(built.name)
+        if live is not None:
+            while self._models[_ident(built)].state.checkpoint < live.state.checkpoint:
+                await reach(live.state.checkpoint)
+        model = self._models.get(_ident(built))
+        if model is None or model.state.state is not State.BUILDING:
+            raise CheckpointMoved(f"{built} was dropped while it was built: rebuild it again")
+        paused = live is not None and live.state.paused
+        if live is not None:
+            live.state = replace(live.state, state=State.OLD, paused=False)
+            self._forget_letters(_ident(live.state))
+        model.state = replace(model.state, state=State.LIVE, paused=paused)
+        await self._tell()
+
+    async def drop(self, generation: Generation) -> bool:
+        """Remove a generation that does not answer; false where it is gone or answers."""
+        model = self._models.get(_ident(generation))
+        if model is None or model.state.state is State.LIVE:
+            return False
+        self._remove(_ident(generation))
+        return True
+
+    def _remove(self, ident: Ident) -> None:
+        del self._models[ident]
+        self._forget_letters(ident)
+
+    def _forget_letters(self, ident: Ident) -> None:
+        gone = [
+            letter.id
+            for letter in self._letters.values()
+            if (letter.name, letter.version, letter.generation) == ident
+            and letter.state is not LetterState.DROPPED
+        ]
+        for letter_id in gone:
+            del self._letters[letter_id]
+
+    async def pause(self, name: str, *, paused: bool) -> bool:
+        """Let the live generation rest, or go on; false where there is none."""
+        live = self._live(name)
+        if live is None:
+            return False
+        live.state = replace(live.state, paused=paused)
+        return True
+
+    async def fetch(self, generation: Generation, keys: Collection[tuple[str, Key]]) -> Rows:
         """The present rows of these keys or key beginnings."""
-        wanted = set(keys)
-        lengths = {(name, len(key)) for name, key in wanted}
-        for name, _ in lengths:
-            table_of(projection, name)
-        return Rows(
-            fetched={
-                (table, key): _copied(row)
-                for (table, key), row in self._models[_id(projection)].rows.items()
-                if any(name == table and (name, key[:length]) in wanted for name, length in lengths)
-            }
-        )
+        found = Rows()
+        kept = self._models[_ident(generation)].rows
+        for name, key in keys:
+            table, rows = generation.table(name), kept.get(name, {})
+            if len(key) == len(table.key):
+                matching = [key] if key in rows else []
+            else:
+                matching = [known for known in rows if known[: len(key)] == key]
+            found.fetched.update({(name, known): _copied(rows[known]) for known in matching})
+        return found
 
-    async def commit(self, projection: Projection, rows: Rows, before: int, after: int) -> None:
+    async def commit(self, generation: Generation, rows: Rows, before: int, after: int) -> None:
         """Write the changed rows and move the checkpoint from `before` to `after`.
 
         Raises:
             CheckpointMoved: the checkpoint is not at `before`; nothing is written.
+            ProjectionPaused: somebody paused it; nothing is written.
             ProjectionError: a row has not the columns of its table; nothing is written.
         """
-        model = self._models[_id(projection)]
-        if model.checkpoint != before:
-            raise CheckpointMoved(
-                f"read model {projection.name!r} stands at position {model.checkpoint}, not at {before}: "
-                "another runner folds it too; nothing was written"
+        model = self._models.get(_ident(generation))
+        if model is not None and model.state.paused:
+            raise ProjectionPaused(
+                f"read model {generation.name!r} is paused at position {model.state.checkpoint}"
             )
-        new = {
-            (name, key): _checked(table_of(projection, name), row)
-            for (name, key), row in rows.changed.items()
-        }
-        model.rows.update(new)
-        model.checkpoint = after
-        async with self._moved:
-            self._moved.notify_all()
+        if model is None or model.state.checkpoint != before or model.state.state is State.OLD:
+            raise CheckpointMoved(
+                f"{generation} is no longer at position {before}, or no longer answers: another process "
+                "folds or swapped it; nothing was written"
+            )
+        self._write(model, rows)
+        model.state = replace(model.state, checkpoint=after)
+        await self._tell()
 
-    async def set_aside(
-        self, projection: Projection, event: RecordedEvent, error: str, attempts: int
-    ) -> None:
-        """Keep a dead letter; a repeated one replaces the first."""
-        name, version = _id(projection)
-        self._letters[name, version, event.position] = DeadLetter(name, version, event, error, attempts)
+    async def settle(self, generation: Generation, letter: DeadLetter, rows: Rows) -> None:
+        """Write the rows of an event folded late and remove its letter."""
+        self._write(self._models[_ident(generation)], rows)
+        self._letters.pop(letter.id, None)
+
+    async def set_aside(self, generation: Generation, event: FoldEvent, error: str, attempts: int) -> None:
+        """Keep a dead letter; a repeated one replaces the first and counts its attempts on."""
+        ident = _ident(generation)
+        for old in self._letters.values():
+            if (old.name, old.version, old.generation) == ident and old.position == event.position:
+                dropped = old.state is LetterState.DROPPED
+                self._letters[old.id] = replace(
+                    old,
+                    error=error,
+                    attempts=old.attempts + attempts,
+                    state=old.state if dropped else LetterState.WAITING,
+                )
+                return
+        name, version, number = ident
+        letter_id = next(self._ids)
+        self._letters[letter_id] = DeadLetter(
+            letter_id,
+            name,
+            version,
+            number,
+            event.position,
+            event.topic,
+            event.stream,
+            error,
+            attempts,
+            LetterState.WAITING,
+        )
+
+    async def dead_letters(
+        self, name: str | None = None, *, state: LetterState | None = None, limit: int = 1_000
+    ) -> list[DeadLetter]:
+        """Dead letters of one read model or of all, oldest first."""
+        found = (
+            letter
+            for letter in self._letters.values()
+            if name in (None, letter.name) and state in (None, letter.state)
+        )
+        return [letter for _, letter in zip(range(limit), found, strict=False)]
+
+    async def retry_dead_letter(self, letter_id: int) -> bool:
+        """Have the event folded again; false where there is no such letter."""
+        return self._decide(letter_id, LetterState.RETRY)
+
+    async def drop_dead_letter(self, letter_id: int) -> bool:
+        """Leave the event out of this version for good; false where there is no such letter."""
+        return self._decide(letter_id, LetterState.DROPPED)
+
+    def _decide(self, letter_id: int, state: LetterState) -> bool:
+        letter = self._letters.get(letter_id)
+        if letter is not None:
+            self._letters[letter_id] = replace(letter, state=state)
+        return letter is not None
+
+    @asynccontextmanager
+    async def snapshot(self, generation: Generation) -> AsyncIterator[MemorySnapshot]:
+        """The whole generation as it stands now, however it moves meanwhile.
+
+        Raises:
+            CheckpointMoved: it is gone.
+        """
+        model = self._models.get(_ident(generation))
+        if model is None:
+            raise CheckpointMoved(f"{generation} was to be read, but is gone: list the generations again")
+        rows = {name: dict(rows) for name, rows in model.rows.items()}
+        yield MemorySnapshot(model.state.checkpoint, rows)
+
+    async def count(self, generation: Generation) -> dict[str, int]:
+        """How many rows each table holds."""
+        kept = self._models[_ident(generation)].rows
+        return {table.name: len(kept.get(table.name, {})) for table in generation.tables}
 
     async def checkpoint(self, name: str) -> int:
-        """The last position that the live version of a read model has absorbed; 0 when there is none."""
-        return next((m.checkpoint for (known, _), m in self._models.items() if known == name and m.live), 0)
+        """The last position that the live generation of a read model has absorbed; 0 when there is none."""
+        live = self._live(name)
+        return 0 if live is None else live.state.checkpoint
 
     async def wait_for(self, name: str, position: int, timeout_s: float) -> int:
-        """Wait until the live version has absorbed `position`; returns its checkpoint then.
+        """Wait until the live generation has absorbed `position`; returns its checkpoint then.
 
         Raises:
             ReadModelBehind: it has not within `timeout_s` seconds.
@@ -151,25 +324,66 @@ class MemoryReadStore:
         limit: int = 100,
         after: Mapping[str, Any] | None = None,
     ) -> Selected:
-        """Rows of a table and the position they reflect.
+        """Rows of the live generation and the position they reflect.
 
         Raises:
             InvalidInput: a table, column or operator that the projection does not have.
+            NotServedYet: the live generation lacks the table, or a column to order by.
         """
         shape = table_of(projection, table)
         tests = [_test(shape, condition) for condition in where]
         check_order(shape, order_by, after)
-        model = self._models.get(_id(projection), _Model(projection.tables, live=False))
-        rows = [row for (name, _), row in model.rows.items() if name == table and all(t(row) for t in tests)]
+        live = self._live(projection.name)
+        if live is None:
+            return Selected([], 0)
+        served = _served(live.state, shape, order_by)
+        empty = dict.fromkeys(column.name for column in shape.columns)
+        rows = [
+            {**empty, **{name: value for name, value in row.items() if name in served}}
+            for row in live.rows.get(table, {}).values()
+        ]
+        rows = [row for row in rows if all(test(row) for test in tests)]
         for name, down in reversed(order_by):
             rows.sort(key=lambda row, name=name: row[name], reverse=down)  # type: ignore[misc] # bound on purpose
         if after is not None:
             rows = [row for row in rows if _is_behind(row, order_by, after)]
-        return Selected([_copied(row) for row in rows[:limit]], model.checkpoint)
+        return Selected([_copied(row) for row in rows[:limit]], live.state.checkpoint)
+
+    def _live(self, name: str) -> _Model | None:
+        models = (model for (known, _, _), model in self._models.items() if known == name)
+        return next((model for model in models if model.state.state is State.LIVE), None)
+
+    def _make(self, projection: Projection, state: State) -> _Model:
+        name, version = projection.name, projection.version
+        number = 1 + max((n for known, v, n in self._models if (known, v) == (name, version)), default=0)
+        made = Generation(name, version, number, state, 0, paused=False, tables=projection.tables)
+        self._models[_ident(made)] = model = _Model(made)
+        return model
+
+    def _write(self, model: _Model, rows: Rows) -> None:
+        new = {
+            (name, key): _checked(model.state.table(name), row) for (name, key), row in rows.changed.items()
+        }
+        for (name, key), row in new.items():
+            model.rows.setdefault(name, {})[key] = row
+
+    async def _tell(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()
 
 
-def _id(projection: Projection) -> tuple[str, int]:
-    return projection.name, projection.version
+def _ident(generation: Generation) -> Ident:
+    return generation.name, generation.version, generation.number
+
+
+def _served(live: Generation, table: Table, order_by: Sequence[tuple[str, bool]]) -> frozenset[str]:
+    """The columns of `table` that the live generation has, as the same kind."""
+    made = next((made for made in live.tables if made.name == table.name), None)
+    kinds = {column.name: column.kind for column in made.columns} if made is not None else {}
+    served = frozenset(column.name for column in table.columns if kinds.get(column.name) == column.kind)
+    if made is None or any(name not in served for name, _ in order_by):
+        raise NotServedYet(f"{live} answers until the new version is built, and lacks this of {table.name!r}")
+    return served
 
 
 def _checked(table: Table, row: Row) -> Row:

@@ -8,34 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
-from domain.errors import InvalidInput
-from projections.ports import Column, Condition, Projection, Table, check_order
-
-BOOKKEEPING: Final = """
-create schema if not exists daybook_read;
-create table if not exists daybook_read.read_models (
-    name text not null,
-    version bigint not null,
-    checkpoint bigint not null default 0,
-    live boolean not null,
-    shape text not null,
-    primary key (name, version)
-);
-create unique index if not exists one_live_version on daybook_read.read_models (name) where live;
-create table if not exists daybook_read.dead_letters (
-    name text not null,
-    version bigint not null,
-    position bigint not null,
-    topic text not null,
-    stream text not null,
-    error text not null,
-    attempts bigint not null,
-    set_aside_at timestamptz not null default now(),
-    primary key (name, version, position)
-);
-"""
+from domain.errors import InvalidInput, NotServedYet
+from projections.ports import Column, Condition, Generation, Table, check_order
 
 _TYPES: Final = {
     "bigint": "bigint",
@@ -44,53 +21,68 @@ _TYPES: Final = {
     "boolean": "boolean",
     "json": "jsonb",
 }
+_AS_TEXT: Final = frozenset({"numeric", "json"})
+"""Kinds that travel as text: the driver's own numerics cost it more than all other columns of a row."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,48}")
 
 
-def schema_of(projection: Projection) -> str:
-    """The schema that holds this version's tables, e.g. `rm_pnl_v1`."""
-    return f"rm_{_checked(projection.name)}_v{projection.version}"
+def schema_of(generation: Generation) -> str:
+    """The schema that holds this generation's tables, e.g. `rm_pnl_v1_g1`."""
+    return f"rm_{checked(generation.name)}_v{generation.version}_g{generation.number}"
 
 
-def qualified(projection: Projection, table: Table) -> str:
+def qualified(generation: Generation, table: Table) -> str:
     """A table's full name."""
-    return f'{schema_of(projection)}."{_checked(table.name)}"'
+    return f'{schema_of(generation)}."{checked(table.name)}"'
 
 
-def shape_of(projection: Projection) -> str:
-    """The tables written out: another shape under the same version is a mistake to be found."""
-    return "\n".join(_create_table(projection, table) for table in projection.tables)
-
-
-def create_tables(projection: Projection) -> str:
-    """Statements that create the version's schema, tables and indexes where they are missing."""
-    statements = [f"create schema if not exists {schema_of(projection)}"]
-    for table in projection.tables:
-        statements.append(_create_table(projection, table))
-        statements += [_create_index(projection, table, names) for names in table.indexes]
+def create_tables(generation: Generation) -> str:
+    """Statements that create the generation's schema, tables and indexes."""
+    statements = [f"create schema {schema_of(generation)}"]
+    for table in generation.tables:
+        statements.append(_create_table(generation, table))
+        statements += [_create_index(generation, table, names) for names in table.indexes]
     return ";\n".join(statements)
 
 
-def _create_table(projection: Projection, table: Table) -> str:
+def _create_table(generation: Generation, table: Table) -> str:
     lines = [_column(column) for column in table.columns]
     lines.append(f"primary key ({_names(table.key)})")
-    return f"create table if not exists {qualified(projection, table)} ({', '.join(lines)})"
+    return f"create table {qualified(generation, table)} ({', '.join(lines)})"
 
 
 def _column(column: Column) -> str:
     # text is ordered by its bytes on every server, as it is in memory
     collation = ' collate "C"' if column.kind == "text" else ""
     return (
-        f'"{_checked(column.name)}" {_TYPES[column.kind]}{collation}{"" if column.nullable else " not null"}'
+        f'"{checked(column.name)}" {_TYPES[column.kind]}{collation}{"" if column.nullable else " not null"}'
     )
 
 
-def _create_index(projection: Projection, table: Table, names: Sequence[str]) -> str:
-    index = _checked("_".join((table.name, *names))[:49])
-    return f'create index if not exists "{index}" on {qualified(projection, table)} ({_names(names)})'
+def _create_index(generation: Generation, table: Table, names: Sequence[str]) -> str:
+    index = checked("_".join((table.name, *names))[:49])
+    return f'create index "{index}" on {qualified(generation, table)} ({_names(names)})'
 
 
-def fetch(projection: Projection, table: Table, length: int) -> str:
+def create_views(generation: Generation, before: Generation | None) -> str:
+    """Statements that let the views for people, e.g. `rm_pnl.daily`, show this generation."""
+    schema = f"rm_{checked(generation.name)}"
+    old = () if before is None else before.tables
+    return ";\n".join(
+        [
+            f"create schema if not exists {schema}",
+            *(f'drop view if exists {schema}."{checked(table.name)}"' for table in old),
+            *(
+                f'create view {schema}."{checked(table.name)}" as table {qualified(generation, table)}'
+                for table in generation.tables
+            ),
+        ]
+    )
+
+
+@lru_cache(maxsize=256)
+def fetch(generation: Generation, table: Table, length: int) -> str:
     """Rows whose key begins with one of many prefixes of `length` values: one array for each column."""
     columns = [table.column(name) for name in table.key[:length]]
     if length == 1:
@@ -98,25 +90,69 @@ def fetch(projection: Projection, table: Table, length: int) -> str:
     else:
         arrays = ", ".join(f"${n}::{_TYPES[column.kind]}[]" for n, column in enumerate(columns, 1))
         wanted = f"({_names(table.key[:length])}) in (select * from unnest({arrays}))"  # noqa: S608 - checked
-    return f"select * from {qualified(projection, table)} where {wanted}"  # noqa: S608 - checked names
+    return f"select {_outputs(table)} from {qualified(generation, table)} where {wanted}"  # noqa: S608 - checked
 
 
-def upsert(projection: Projection, table: Table) -> str:
+def everything(generation: Generation, table: Table) -> str:
+    """All rows of a table in key order."""
+    return (
+        f"select {_outputs(table)} from {qualified(generation, table)} "  # noqa: S608 - checked names
+        f"order by {_names(table.key)}"
+    )
+
+
+def _outputs(table: Table) -> str:
+    return ", ".join(
+        f'"{column.name}"::text as "{column.name}"' if column.kind in _AS_TEXT else f'"{column.name}"'
+        for column in table.columns
+    )
+
+
+MOVE: Final = """
+update daybook_models.generations set checkpoint = $5
+where name = $1 and version = $2 and number = $3 and checkpoint = $4 and state <> 'old' and not paused
+returning 1
+"""
+_GIVEN: Final = 5
+
+
+@lru_cache(maxsize=256)
+def commit(generation: Generation, tables: tuple[str, ...]) -> str:
+    """Move the checkpoint and write rows of these tables, in one statement: all of it or nothing.
+
+    Parameters: name, version, number, checkpoint before and after, then an array for each column of each
+    table. It answers 0 when the checkpoint could not be moved, and then has written nothing.
+    """
+    steps, used = [f"moved as ({MOVE})"], _GIVEN
+    for number, name in enumerate(tables):
+        table = generation.table(name)
+        condition = "where exists (select from moved)"
+        steps.append(f"t{number} as ({_upsert(generation, table, used, condition)})")
+        used += len(table.columns)
+    return f"with {', '.join(steps)} select count(*) from moved"  # noqa: S608 - checked names
+
+
+@lru_cache(maxsize=256)
+def upsert(generation: Generation, table: Table) -> str:
     """Many whole rows in one statement: one array for each column."""
+    return _upsert(generation, table, 0, "")
+
+
+def _upsert(generation: Generation, table: Table, used: int, condition: str) -> str:
     names = [column.name for column in table.columns]
-    # an array of jsonb would be written as text and parsed twice; text arrays are cast row by row
     arrays = ", ".join(
-        f"${n}::{'text' if column.kind == 'json' else _TYPES[column.kind]}[]"
-        for n, column in enumerate(table.columns, 1)
+        f"${n}::{'text' if column.kind in _AS_TEXT else _TYPES[column.kind]}[]"
+        for n, column in enumerate(table.columns, used + 1)
     )
     values = ", ".join(
-        f'"{column.name}"::jsonb' if column.kind == "json" else f'"{column.name}"' for column in table.columns
+        f'"{column.name}"::{_TYPES[column.kind]}' if column.kind in _AS_TEXT else f'"{column.name}"'
+        for column in table.columns
     )
     changes = [f'"{name}" = excluded."{name}"' for name in names if name not in table.key]
     conflict = f"do update set {', '.join(changes)}" if changes else "do nothing"
     return (
-        f"insert into {qualified(projection, table)} ({_names(names)}) "  # noqa: S608 - checked names
-        f"select {values} from unnest({arrays}) as new({_names(names)}) "
+        f"insert into {qualified(generation, table)} ({_names(names)}) "  # noqa: S608 - checked names
+        f"select {values} from unnest({arrays}) as new({_names(names)}) {condition} "
         f"on conflict ({_names(table.key)}) {conflict}"
     )
 
@@ -134,7 +170,7 @@ class Query:
 
 
 def select(
-    projection: Projection,
+    live: Generation,
     table: Table,
     where: Sequence[Condition],
     order_by: Sequence[tuple[str, bool]],
@@ -143,25 +179,62 @@ def select(
 ) -> tuple[str, list[Any]]:
     """One statement that answers the checkpoint and the rows from one snapshot; with its parameters.
 
+    It answers no row at all when `live` no longer is: whoever asks looks up the live one again.
+
+    Args:
+        live: the generation taken for live.
+        table: as the asker knows it; `live` may have been made with other columns.
+        where: all of them hold.
+        order_by: (column, descending).
+        limit: rows at most.
+        after: the row to go on behind, by the columns of the order.
+
     Raises:
         InvalidInput: an unknown column or operator, or an `after` that does not fit the order.
+        NotServedYet: `live` lacks the table, or a column to order by.
     """
     check_order(table, order_by, after)
+    served = _served(live, table, order_by)
     query = Query()
-    model = (
-        f"{query.bind(projection.name, 'text')} and m.version = {query.bind(projection.version, 'bigint')}"
+    this = (
+        f"m.name = {query.bind(live.name, 'text')} and m.version = {query.bind(live.version, 'bigint')} "
+        f"and m.number = {query.bind(live.number, 'bigint')} and m.state = 'live'"
     )
-    conditions = [_condition(query, table, condition) for condition in where]
+    conditions = [_condition(query, table, condition, served) for condition in where]
     if after is not None:
         conditions.append(_behind(query, table, order_by, after))
     filters = f" where {' and '.join(conditions)}" if conditions else ""
     limited = f" limit {query.bind(limit, 'bigint')}"
     names = f"{filters}{_ordered(table, order_by, 't')}{limited}"
-    rows = f"select true as present, t.* from {qualified(projection, table)} t{names}"  # noqa: S608 - checked
-    joined = f"daybook_read.read_models m left join lateral ({rows}) rows on true"
+    source = qualified(live, table)
+    rows = f"select true as present, {_answers(table, served)} from {source} t{names}"  # noqa: S608 - checked
+    joined = f"daybook_models.generations m left join lateral ({rows}) rows on true"
     order = _ordered(table, order_by, "rows")
-    text = f"select m.checkpoint, rows.* from {joined} where m.name = {model}{order}"  # noqa: S608 - checked
+    text = f"select m.checkpoint, rows.* from {joined} where {this}{order}"  # noqa: S608 - checked
     return text, query.parameters
+
+
+def _served(live: Generation, table: Table, order_by: Sequence[tuple[str, bool]]) -> frozenset[str]:
+    """The columns of `table` that the live generation has, as the same kind."""
+    made = next((made for made in live.tables if made.name == table.name), None)
+    kinds = {column.name: column.kind for column in made.columns} if made is not None else {}
+    served = frozenset(column.name for column in table.columns if kinds.get(column.name) == column.kind)
+    lacking = [name for name, _ in order_by if name not in served]
+    if made is None or lacking:
+        raise NotServedYet(
+            f"{live} answers until the new version is built, and has no {lacking or 'table'} of "
+            f"{table.name!r}: ask again when `daybook projections status {live.name}` shows the new one live"
+        )
+    return served
+
+
+def _answers(table: Table, served: frozenset[str]) -> str:
+    return ", ".join(
+        f"{f't.{quoted}' if column.name in served else 'null'}::"
+        f"{'text' if column.kind == 'json' else _TYPES[column.kind]} as {quoted}"
+        for column in table.columns
+        for quoted in [f'"{column.name}"']
+    )
 
 
 def _ordered(table: Table, order_by: Sequence[tuple[str, bool]], alias: str) -> str:
@@ -169,8 +242,10 @@ def _ordered(table: Table, order_by: Sequence[tuple[str, bool]], alias: str) -> 
     return f" order by {', '.join(terms)}" if terms else ""
 
 
-def _condition(query: Query, table: Table, condition: Condition) -> str:
+def _condition(query: Query, table: Table, condition: Condition, served: frozenset[str]) -> str:
     column = table.column(condition.column)
+    if column.name not in served:
+        return "false"  # an empty column meets no condition
     if condition.operator == "in":
         return f'"{column.name}" = any({query.bind(list(condition.value), column.kind, many=True)})'
     return f'"{column.name}" {condition.operator} {query.bind(condition.value, column.kind)}'
@@ -194,10 +269,15 @@ def _behind(
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(f'"{_checked(name)}"' for name in names)
+    return ", ".join(f'"{checked(name)}"' for name in names)
 
 
-def _checked(name: str) -> str:
+def checked(name: str) -> str:
+    """The name, which may stand in SQL.
+
+    Raises:
+        InvalidInput: it may not.
+    """
     if _NAME.fullmatch(name) is None:
         raise InvalidInput(
             f"{name!r} cannot name a read model, table or column: use lower-case letters, digits and _, "

@@ -1,46 +1,63 @@
-"""Read models in PostgreSQL: each version in a schema of its own, rows and checkpoint in one transaction.
+"""Read models in PostgreSQL: each generation in a schema of its own, rows and checkpoint in one statement.
 
-Everything here can be thrown away and folded again from the log, so this store makes its own objects; the
-log's tables are Alembic's. Set-based throughout: one query for each table of a batch, one upsert for each
-table it changed.
+Set-based throughout: one query for each table of a batch, one statement for all it changed. Readers learn
+which generation answers once, and each of their statements checks it in the snapshot of its rows: a swap
+between the two is seen, and the statement is asked again of the new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 
 from adapters.postgres import read_sql
 from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
-from domain.errors import (
-    CheckpointMoved,
-    InvalidInput,
-    ProjectionError,
-    ReadModelBehind,
-    ReadStoreUnavailable,
+from adapters.postgres.dead_letters import PostgresDeadLetters
+from adapters.postgres.generations import Generations, ident, look_up
+from adapters.postgres.read_pool import CALL_S, Connection
+from adapters.postgres.read_rows import arrays_of, row_of
+from domain.errors import CheckpointMoved, ProjectionPaused, ReadModelBehind, ReadStoreUnavailable
+from projections.ports import (
+    Condition,
+    DeadLetter,
+    Generation,
+    Key,
+    Projection,
+    Row,
+    Rows,
+    Selected,
+    table_of,
 )
-from domain.events import RecordedEvent
-from projections.ports import Condition, Key, Projection, Row, Rows, Selected, Table, table_of
-
-CALL_S: Final = 30.0
-"""No statement of ours runs longer: a batch of 1,000 events takes milliseconds, an index build seconds."""
 
 POOL_SIZE: Final = 8
 """A statement takes milliseconds: eight at once answer thousands a second on two cores."""
 
-PREPARE_LOCK: Final = 0x64617962  # "dayb": one process at a time creates schema objects
-FIRST_LOOK_S: Final = 0.002
-LONGEST_LOOK_S: Final = 0.05
+FIRST_LOOK_S: Final = 0.001
+LONGEST_LOOK_S: Final = 0.02
 """Pauses between looks at a checkpoint somebody waits for: they double from the first to the longest."""
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+LOOK_UPS: Final = 5
+"""Of the live generation for one question: each is a swap within milliseconds of the last."""
+
+_STANDS: Final = (
+    "select checkpoint from daybook_models.generations where name = $1 and version = $2 and number = $3"
+)
+_CHECKPOINT: Final = "select checkpoint from daybook_models.generations where name = $1 and state = 'live'"
+
+PAGE: Final = 1_000
+"""Rows of one page of a whole table."""
+
+_SETTINGS: Final = {
+    "application_name": "daybook read models",
+    # A read model that loses its last commits in a power cut loses rows and checkpoint together, and folds
+    # the same events again; what it folds is safe in the log, which waits for the disk.
+    "synchronous_commit": "off",
+}
 
 
 @asynccontextmanager
@@ -58,7 +75,12 @@ async def open_read_store(
     """
     try:
         pool = await asyncpg.create_pool(
-            database_url, min_size=1, max_size=connections, timeout=CONNECT_TIMEOUT_S, reset=_no_reset
+            database_url,
+            min_size=1,
+            max_size=connections,
+            timeout=CONNECT_TIMEOUT_S,
+            reset=_no_reset,
+            server_settings=_SETTINGS,
         )
     except AWAY as error:
         raise ReadStoreUnavailable(
@@ -72,36 +94,37 @@ async def open_read_store(
 
 
 async def _no_reset(_connection: object) -> None:
-    """Nothing here changes a session, so giving a connection back needs no further statement."""
+    """What a session is given it gives back itself, so returning a connection needs no further statement."""
 
 
-class PostgresReadStore:
+class PostgresSnapshot:
+    """One generation in one snapshot of the database.
+
+    Attributes:
+        checkpoint: the last position absorbed at that moment.
+    """
+
+    def __init__(self, connection: Connection, generation: Generation, checkpoint: int) -> None:
+        self._connection = connection
+        self._generation = generation
+        self.checkpoint = checkpoint
+
+    async def rows(self, table: str) -> AsyncIterator[Sequence[Row]]:
+        """All rows of a table in key order, in pages."""
+        shape = self._generation.table(table)
+        cursor = await self._connection.cursor(read_sql.everything(self._generation, shape))
+        while page := await cursor.fetch(PAGE, timeout=CALL_S):
+            yield [row_of(shape, record) for record in page]
+
+
+class PostgresReadStore(Generations, PostgresDeadLetters):
     """A `ReadStore` over a connection pool, which stays the caller's to close."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+        super().__init__(pool)
+        self._live: dict[str, Generation] = {}
 
-    async def prepare(self, projection: Projection) -> int:
-        """Create what is missing for this name and version; returns its checkpoint (0 when new).
-
-        Raises:
-            ProjectionError: the tables of this version were made with other columns.
-            ReadStoreUnavailable: no answer.
-        """
-        async with self._connection("prepare", projection.name) as connection, connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", PREPARE_LOCK)
-            await connection.execute(read_sql.BOOKKEEPING)
-            await connection.execute(read_sql.create_tables(projection))
-            known = await connection.fetchrow(_REGISTER, *_id(projection), read_sql.shape_of(projection))
-        if known is None or known["shape"] != read_sql.shape_of(projection):
-            raise ProjectionError(
-                f"the tables of read model {projection.name!r} version {projection.version} were made with "
-                "other columns: raise its VERSION, and it is built anew beside the old one"
-            )
-        checkpoint: int = known["checkpoint"]
-        return checkpoint
-
-    async def fetch(self, projection: Projection, keys: Collection[tuple[str, Key]]) -> Rows:
+    async def fetch(self, generation: Generation, keys: Collection[tuple[str, Key]]) -> Rows:
         """The present rows of these keys or key beginnings.
 
         Raises:
@@ -111,55 +134,97 @@ class PostgresReadStore:
         wanted: defaultdict[tuple[str, int], list[Key]] = defaultdict(list)
         for name, key in keys:
             wanted[name, len(key)].append(key)
-        async with self._connection("fetch", projection.name) as connection:
+        async with self._connection("fetch", generation.name) as connection:
             for (name, length), prefixes in wanted.items():
-                table = table_of(projection, name)
+                table = generation.table(name)
                 arrays = zip(*prefixes, strict=True)
                 for record in await connection.fetch(
-                    read_sql.fetch(projection, table, length), *map(list, arrays), timeout=CALL_S
+                    read_sql.fetch(generation, table, length), *map(list, arrays), timeout=CALL_S
                 ):
-                    row = _row(table, record)
+                    row = row_of(table, record)
                     rows.fetched[name, tuple(row[column] for column in table.key)] = row
         return rows
 
-    async def commit(self, projection: Projection, rows: Rows, before: int, after: int) -> None:
-        """Write the changed rows and move the checkpoint from `before` to `after`, in one transaction.
+    async def commit(self, generation: Generation, rows: Rows, before: int, after: int) -> None:
+        """Write the changed rows and move the checkpoint from `before` to `after`, in one statement.
 
         Raises:
             CheckpointMoved: the checkpoint is not at `before`; nothing is written.
+            ProjectionPaused: somebody paused it; nothing is written.
             ReadStoreUnavailable: no answer.
         """
-        changed: defaultdict[str, list[Row]] = defaultdict(list)
-        for (name, _), row in rows.changed.items():
-            changed[name].append(row)
-        async with self._connection("commit", projection.name) as connection, connection.transaction():
-            # first, so that a second process waits here and is refused before it writes anything
-            moved = await connection.fetchval(_MOVE, *_id(projection), before, after, timeout=CALL_S)
-            if moved is None:
-                raise CheckpointMoved(
-                    f"read model {projection.name!r} is no longer at position {before}: another process "
-                    "folds it too; nothing was written"
-                )
-            for name, new in changed.items():
-                table = table_of(projection, name)
-                await connection.execute(
-                    read_sql.upsert(projection, table), *_arrays(table, new), timeout=CALL_S
-                )
+        changed = _by_table(rows)
+        arrays = [array for name, new in changed.items() for array in arrays_of(generation.table(name), new)]
+        async with self._connection("commit", generation.name) as connection:
+            moved = await connection.fetchval(
+                read_sql.commit(generation, tuple(changed)),
+                *ident(generation),
+                before,
+                after,
+                *arrays,
+                timeout=CALL_S,
+            )
+        if not moved:
+            await self._refused(generation, before)
 
-    async def set_aside(
-        self, projection: Projection, event: RecordedEvent, error: str, attempts: int
-    ) -> None:
-        """Write a dead letter; a repeated one replaces the first.
+    async def _refused(self, generation: Generation, before: int) -> None:
+        for found in await self.generations(generation.name):
+            if ident(found) == ident(generation) and found.paused:
+                raise ProjectionPaused(
+                    f"read model {found.name!r} is paused at position {found.checkpoint}: "
+                    f"`daybook projections resume {found.name}` lets it go on"
+                )
+        raise CheckpointMoved(
+            f"{generation} is no longer at position {before}, or no longer answers: another process folds "
+            "or swapped it; nothing was written"
+        )
+
+    async def settle(self, generation: Generation, letter: DeadLetter, rows: Rows) -> None:
+        """Write the rows of an event folded late and remove its letter, in one transaction.
 
         Raises:
             ReadStoreUnavailable: no answer.
         """
-        letter = (event.position, event.topic, event.stream, error, attempts)
-        async with self._connection("set an event aside for", projection.name) as connection:
-            await connection.execute(_SET_ASIDE, *_id(projection), *letter, timeout=CALL_S)
+        async with self._connection("settle", generation.name) as connection, connection.transaction():
+            await connection.execute("delete from daybook_models.dead_letters where id = $1", letter.id)
+            for name, new in _by_table(rows).items():
+                table = generation.table(name)
+                await connection.execute(
+                    read_sql.upsert(generation, table), *arrays_of(table, new), timeout=CALL_S
+                )
+
+    @asynccontextmanager
+    async def snapshot(self, generation: Generation) -> AsyncIterator[PostgresSnapshot]:
+        """The whole generation as it stands now, however it moves meanwhile.
+
+        Raises:
+            CheckpointMoved: it is gone.
+            ReadStoreUnavailable: no answer.
+        """
+        async with (
+            self._connection("read all of", generation.name) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            checkpoint = await connection.fetchval(_STANDS, *ident(generation), timeout=CALL_S)
+            if checkpoint is None:
+                raise CheckpointMoved(f"{generation} was to be read, but is gone: list the generations again")
+            yield PostgresSnapshot(connection, generation, checkpoint)
+
+    async def count(self, generation: Generation) -> dict[str, int]:
+        """How many rows each table holds.
+
+        Raises:
+            ReadStoreUnavailable: no answer.
+        """
+        counts = {}
+        async with self._connection("count", generation.name) as connection:
+            for table in generation.tables:
+                query = f"select count(*) from {read_sql.qualified(generation, table)}"  # noqa: S608 - checked
+                counts[table.name] = await connection.fetchval(query, timeout=CALL_S)
+        return counts
 
     async def checkpoint(self, name: str) -> int:
-        """The last position that the live version of a read model has absorbed; 0 when there is none.
+        """The last position that the live generation of a read model has absorbed; 0 when there is none.
 
         Raises:
             ReadStoreUnavailable: no answer.
@@ -171,7 +236,7 @@ class PostgresReadStore:
                 return 0  # nothing was ever prepared in this database
 
     async def wait_for(self, name: str, position: int, timeout_s: float) -> int:
-        """Wait until the live version has absorbed `position`; returns its checkpoint then.
+        """Wait until the live generation has absorbed `position`; returns its checkpoint then.
 
         Raises:
             ReadModelBehind: it has not within `timeout_s` seconds.
@@ -197,80 +262,37 @@ class PostgresReadStore:
         limit: int = 100,
         after: Mapping[str, Any] | None = None,
     ) -> Selected:
-        """Rows of a table and the position they reflect, in one statement and so in one snapshot.
+        """Rows of the live generation and the position they reflect, in one statement and so in one snapshot.
 
         Raises:
             InvalidInput: a table, column or operator that the projection does not have.
+            NotServedYet: the live generation lacks the table, or a column to order by.
             ReadStoreUnavailable: no answer.
         """
         shape = table_of(projection, table)
-        text, parameters = read_sql.select(projection, shape, where, order_by, limit, after)
         async with self._connection("read", projection.name) as connection:
-            try:
-                records = await connection.fetch(text, *parameters, timeout=CALL_S)
-            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-                return Selected([], 0)  # not prepared yet: it has absorbed nothing
-        rows = [_row(shape, record) for record in records if record["present"]]
-        return Selected(rows, records[0]["checkpoint"] if records else 0)
-
-    @asynccontextmanager
-    async def _connection(self, doing: str, name: str) -> AsyncIterator[Connection]:
-        try:
-            async with self._pool.acquire(timeout=CALL_S) as connection:
-                yield connection
-        except asyncpg.DataError as error:  # also the driver's word for a value that does not fit its column
-            raise InvalidInput(f"could not {doing} read model {name!r}: {error}") from error
-        except AWAY as error:
-            raise ReadStoreUnavailable(
-                f"could not {doing} read model {name!r}: PostgreSQL did not answer "
-                f"({type(error).__name__}: {error}); start it or look at DAYBOOK_DATABASE_URL"
-            ) from error
+            for _ in range(LOOK_UPS):
+                live = self._live.get(projection.name) or await look_up(connection, projection.name)
+                if live is None:
+                    return Selected([], 0)  # not prepared yet: it has absorbed nothing
+                self._live[projection.name] = live
+                text, parameters = read_sql.select(live, shape, where, order_by, limit, after)
+                try:
+                    records = await connection.fetch(text, *parameters, timeout=CALL_S)
+                except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+                    records = []  # swapped out and dropped
+                if records:
+                    found = [row_of(shape, record) for record in records if record["present"]]
+                    return Selected(found, records[0]["checkpoint"])
+                self._live.pop(projection.name, None)
+        raise ReadStoreUnavailable(
+            f"read model {projection.name!r} was swapped {LOOK_UPS} times while it was read: ask again"
+        )
 
 
-# the first version of a name is the live one; later ones are built beside it and swapped in
-_REGISTER: Final = """
-with added as (
-    insert into daybook_read.read_models (name, version, live, shape)
-    values ($1, $2, not exists (select from daybook_read.read_models where name = $1 and live), $3)
-    on conflict (name, version) do nothing
-    returning checkpoint, shape
-)
-select checkpoint, shape from added
-union all select checkpoint, shape from daybook_read.read_models where name = $1 and version = $2
-"""
-_MOVE: Final = """
-update daybook_read.read_models set checkpoint = $4
-where name = $1 and version = $2 and checkpoint = $3 returning checkpoint
-"""
-_CHECKPOINT: Final = "select checkpoint from daybook_read.read_models where name = $1 and live"
-_SET_ASIDE: Final = """
-insert into daybook_read.dead_letters (name, version, position, topic, stream, error, attempts)
-values ($1, $2, $3, $4, $5, $6, $7)
-on conflict (name, version, position) do update
-set error = excluded.error, attempts = excluded.attempts, set_aside_at = now()
-"""
-
-
-def _id(projection: Projection) -> tuple[str, int]:
-    return projection.name, projection.version
-
-
-def _row(table: Table, record: asyncpg.Record) -> Row:
-    row: Row = {}
-    for column in table.columns:
-        value = record[column.name]
-        if column.kind == "json" and value is not None:
-            value = json.loads(value)  # the standard parser keeps whole numbers of any size exact
-        elif isinstance(value, Decimal):
-            value = int(value)
-        row[column.name] = value
-    return row
-
-
-def _arrays(table: Table, rows: Sequence[Row]) -> list[list[Any]]:
-    return [
-        [json.dumps(row[column.name]) for row in rows]
-        if column.kind == "json"
-        else [row[column.name] for row in rows]
-        for column in table.columns
-    ]
+def _by_table(rows: Rows) -> dict[str, list[Row]]:
+    """The changed rows, in an order of tables that is the same for the same tables."""
+    changed: defaultdict[str, list[Row]] = defaultdict(list)
+    for (name, _), row in rows.changed.items():
+        changed[name].append(row)
+    return dict(sorted(changed.items()))

@@ -10,6 +10,7 @@ from builders import History, Story, landed_trade
 from list_log import ListLog
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
+from running import run_until_halted
 
 from adapters.memory.read_store import MemoryReadStore
 from api.services import Health, runner_check
@@ -84,7 +85,7 @@ async def test_a_halted_runner_fails_and_says_on_which_event() -> None:
     Story(history, "lost").found().released()
     log, store = ListLog(history.events), MemoryReadStore()
     runner = ProjectionRunner(wallet_balances.READ_MODEL, log, store)
-    await runner.run()
+    await run_until_halted(runner)
     checks = {"runner:wallet_balances": runner_check(runner)}
     async with client_of(log, store, fold=False, checks=checks) as ask:
         answer = await ask.http.get("/health")

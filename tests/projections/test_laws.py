@@ -11,6 +11,7 @@ from builders import History, Story, random_history
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_log import ListLog
+from running import run_until_halted
 
 from adapters.memory.read_store import MemoryReadStore
 from adapters.postgres.read_store import PostgresReadStore
@@ -118,7 +119,7 @@ async def test_an_order_nobody_placed_halts_the_money() -> None:
     without = [event for event in history.events if event.topic != "order.placed"]
     renumbered = [_at(event, position) for position, event in enumerate(without, 1)]
     runner = ProjectionRunner(pnl.READ_MODEL, ListLog(renumbered), MemoryReadStore())
-    await runner.run()
+    await run_until_halted(runner)
     assert "which no earlier event put into 'orders'" in (runner.status.error or "")
 
 

@@ -41,4 +41,4 @@ async def test_a_decline_out_of_nowhere_is_set_aside_and_the_rest_go_on() -> Non
     runner = ProjectionRunner(opportunities.READ_MODEL, ListLog(history.events), store)
     assert await runner.catch_up() == len(history.events)
     assert await opportunities.opportunity_counts(store) == {"found": 1}
-    assert [letter.event.topic for letter in store.dead_letters] == ["opportunity.declined"]
+    assert [letter.topic for letter in await store.dead_letters()] == ["opportunity.declined"]

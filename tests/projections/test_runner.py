@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 import pytest
 from builders import History, landed_trade, random_history
 from list_log import ListLog
+from running import run_until_halted, running
 from waiting import until
 
 from adapters.memory.event_log import MemoryEventLog
@@ -17,6 +18,7 @@ from domain.errors import LogUnavailable, PoisonEvent, ProjectionError
 from domain.events import ANY_VERSION, RecordedEvent, derived_id
 from projections.ports import Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns
+from projections.rebuild import rebuild
 from projections.runner import ProjectionRunner, RunnerState
 
 TABLE = Table("seen", columns(stream="text", events="bigint", last="bigint"), key=("stream",))
@@ -114,15 +116,15 @@ async def test_market_events_alone_move_the_checkpoint_of_a_log_in_memory() -> N
 async def test_poison_halts_a_money_read_model_just_before_it() -> None:
     store, events = MemoryReadStore(), random_history(4, 15).events
     poison = next(e.position for e in events[30:] if e.topic in TOPICS)
-    runner = ProjectionRunner(model(spoiled_by(poison)), ListLog(events), store)
-    await runner.run()
+    runner = ProjectionRunner(model(spoiled_by(poison)), ListLog(events), store, look_s=0.01)
+    await run_until_halted(runner)
     assert runner.status.state is RunnerState.HALTED
     assert "spoiled" in (runner.status.error or "")
     assert f"position {poison}" in (runner.status.error or "")
     assert await store.checkpoint("runner") == poison - 1
     assert await folded(store) == expected(events[: poison - 1])
-    (letter,) = store.dead_letters
-    assert (letter.event.position, letter.attempts) == (poison, 3)
+    (letter,) = await store.dead_letters()
+    assert (letter.position, letter.attempts) == (poison, 3)
 
 
 async def test_a_halted_read_model_goes_on_once_the_fold_is_mended() -> None:
@@ -132,6 +134,7 @@ async def test_a_halted_read_model_goes_on_once_the_fold_is_mended() -> None:
         await ProjectionRunner(model(spoiled_by(poison)), log, store).catch_up()
     await ProjectionRunner(model(), log, store).catch_up()
     assert await folded(store) == expected(log.events)
+    assert await store.dead_letters() == []
 
 
 async def test_others_set_poison_aside_and_go_on() -> None:
@@ -141,7 +144,60 @@ async def test_others_set_poison_aside_and_go_on() -> None:
     await runner.catch_up()
     assert await runner.lag() == 0
     assert await folded(store) == expected(events, without=poison)
-    assert {letter.event.position for letter in store.dead_letters} == poison
+    assert {letter.position for letter in await store.dead_letters()} == poison
+
+
+async def test_a_letter_retried_or_dropped_lets_a_halted_read_model_go_on() -> None:
+    """Retried with the same fold it halts again; dropped it goes on without the event, and so do rebuilds."""
+    store, events = MemoryReadStore(), random_history(4, 15).events
+    poison = next(e.position for e in events[30:] if e.topic in TOPICS)
+    runner = ProjectionRunner(model(spoiled_by(poison)), ListLog(events), store, idle_s=0.01, look_s=0.01)
+    async with running(runner):
+        await until(lambda: runner.status.state is RunnerState.HALTED)
+        (letter,) = await store.dead_letters()
+        assert await store.retry_dead_letter(letter.id)
+
+        async def tried_again() -> bool:
+            return [(one.attempts, one.state.value) for one in await store.dead_letters()] == [(6, "waiting")]
+
+        await until(tried_again)
+        assert await store.drop_dead_letter(letter.id)
+        await until(lambda: runner.status.checkpoint == len(events))
+        assert runner.status.state is RunnerState.RUNNING
+    assert await folded(store) == expected(events, without={poison})
+    await rebuild(model(spoiled_by(poison)), ListLog(events), store)
+    assert await folded(store) == expected(events, without={poison})
+
+
+async def test_a_letter_retried_is_folded_late_where_others_went_on() -> None:
+    store, log = MemoryReadStore(), ListLog(random_history(5, 10).events)
+    poison = next(e.position for e in log.events[5:] if e.topic in TOPICS)
+    await ProjectionRunner(model(spoiled_by(poison), halts=False), log, store).catch_up()
+    runner = ProjectionRunner(model(halts=False), log, store, idle_s=0.01, look_s=0.01)
+    async with running(runner):
+        (letter,) = await store.dead_letters()
+        assert await store.retry_dead_letter(letter.id)
+
+        async def settled() -> bool:
+            return not await store.dead_letters()
+
+        await until(settled)
+    assert await folded(store) == expected(log.events)
+
+
+async def test_a_paused_read_model_rests_until_it_is_resumed() -> None:
+    store, events = MemoryReadStore(), random_history(3, 12).events
+    log = ListLog(events[:20])
+    runner = ProjectionRunner(model(), log, store, idle_s=0.01, look_s=0.01)
+    async with running(runner):
+        await until(lambda: runner.status.checkpoint == 20)
+        await store.pause("runner", paused=True)
+        log.grow(events[20:])
+        await until(lambda: runner.status.state is RunnerState.PAUSED)
+        assert await store.checkpoint("runner") == 20
+        await store.pause("runner", paused=False)
+        await until(lambda: runner.status.checkpoint == len(events))
+    assert await folded(store) == expected(events)
 
 
 async def test_a_fold_that_fails_once_is_tried_again() -> None:
@@ -155,7 +211,7 @@ async def test_a_fold_that_fails_once_is_tried_again() -> None:
 
     await ProjectionRunner(model(flaky), ListLog(events), store).catch_up()
     assert await folded(store) == expected(events)
-    assert store.dead_letters == []
+    assert await store.dead_letters() == []
 
 
 async def test_of_two_runners_each_event_still_counts_once() -> None:
@@ -169,6 +225,18 @@ async def test_of_two_runners_each_event_still_counts_once() -> None:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     assert await folded(store) == expected(events)
+
+
+async def test_an_older_daybook_rests_where_a_newer_version_answers() -> None:
+    store, log = MemoryReadStore(), ListLog(random_history(8, 5).events)
+    newer = ReadModel("runner", 2, (TABLE,), model().steps, halts_on_poison=True)
+    await ProjectionRunner(newer, log, store).catch_up()
+    runner = ProjectionRunner(model(), log, store, look_s=0.01)
+    async with running(runner):
+        await until(lambda: runner.status.state is RunnerState.HALTED)
+        assert "newer than this daybook's" in (runner.status.error or "")
+        await rebuild(model(), log, store)
+        await until(lambda: runner.status.state is RunnerState.RUNNING)
 
 
 class _LogThatComesBack(ListLog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import COSTS, WALLET, History, Story
 from list_log import ListLog
+from running import run_until_halted
 
 from adapters.memory.read_store import MemoryReadStore
 from domain.chain import NATIVE, USDC, WSOL, Address
@@ -77,5 +78,5 @@ async def test_a_release_of_what_was_never_reserved_halts_it(history: History) -
     story = Story(history, "one").found()
     story.released()
     runner = ProjectionRunner(wallet_balances.READ_MODEL, ListLog(history.events), MemoryReadStore())
-    await runner.run()
+    await run_until_halted(runner)
     assert runner.status.state is RunnerState.HALTED

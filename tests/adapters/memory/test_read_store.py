@@ -12,11 +12,11 @@ MODEL = ReadModel("memory", 1, (TABLE,), {}, halts_on_poison=True)
 
 async def test_what_is_changed_outside_does_not_change_what_is_kept() -> None:
     store, notes = MemoryReadStore(), [1]
-    await store.prepare(MODEL)
+    live = await store.prepare(MODEL)
     await store.commit(
-        MODEL, Rows(changed={("things", ("a",)): {"name": "a", "notes": notes}}), before=0, after=1
+        live, Rows(changed={("things", ("a",)): {"name": "a", "notes": notes}}), before=0, after=1
     )
     notes.append(2)
     (await store.select(MODEL, "things")).rows[0]["notes"].append(3)
-    (await store.fetch(MODEL, [("things", ("a",))])).fetched["things", ("a",)]["notes"].append(4)
+    (await store.fetch(live, [("things", ("a",))])).fetched["things", ("a",)]["notes"].append(4)
     assert (await store.select(MODEL, "things")).rows == [{"name": "a", "notes": [1]}]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from builders import History, landed_trade, random_history
+from builders import random_history
 from list_log import ListLog
 from waiting import until
 
@@ -26,26 +26,26 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
         yield opened
 
 
-async def test_each_version_has_a_schema_of_its_own(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+async def test_each_generation_has_a_schema_of_its_own_and_people_have_views(
+    pool: asyncpg.Pool[asyncpg.Record],
+) -> None:
     store = PostgresReadStore(pool)
     await store.prepare(pnl.READ_MODEL)
     await store.prepare(wallet_balances.READ_MODEL)
     schemas = await pool.fetch("select nspname from pg_namespace where nspname like 'rm\\_%' order by 1")
-    assert [row["nspname"] for row in schemas] == ["rm_pnl_v1", "rm_wallet_balances_v1"]
+    assert [row["nspname"] for row in schemas] == [
+        "rm_pnl",
+        "rm_pnl_v1_g1",
+        "rm_wallet_balances",
+        "rm_wallet_balances_v1_g1",
+    ]
+    assert await pool.fetch("select * from rm_pnl.daily") == []
 
 
 async def test_many_processes_may_prepare_at_once(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     stores = [PostgresReadStore(pool) for _ in range(4)]
-    assert await asyncio.gather(*(store.prepare(pnl.READ_MODEL) for store in stores)) == [0] * 4
-
-
-async def test_the_letter_keeps_what_and_why(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    store, history = PostgresReadStore(pool), History()
-    landed_trade(history, "one")
-    await store.prepare(pnl.READ_MODEL)
-    await store.set_aside(pnl.READ_MODEL, history.events[2], "cannot", 3)
-    (letter,) = await pool.fetch("select * from daybook_read.dead_letters")
-    assert (letter["position"], letter["topic"], letter["error"]) == (3, history.events[2].topic, "cannot")
+    prepared = await asyncio.gather(*(store.prepare(pnl.READ_MODEL) for store in stores))
+    assert [(live.number, live.checkpoint) for live in prepared] == [(1, 0)] * 4
 
 
 async def test_a_deep_page_reads_no_more_than_the_first(pool: asyncpg.Pool[asyncpg.Record]) -> None:
@@ -53,7 +53,8 @@ async def test_a_deep_page_reads_no_more_than_the_first(pool: asyncpg.Pool[async
     store = PostgresReadStore(pool)
     model, table = trade_history.READ_MODEL, table_of(trade_history.READ_MODEL, "trades")
     await ProjectionRunner(model, ListLog(random_history(5, 40).events), store).catch_up()
-    trades = read_sql.qualified(model, table)
+    (live,) = await store.generations(model.name)
+    trades = read_sql.qualified(live, table)
     sample = (await store.select(model, "trades", limit=1)).rows[0]
     names = ", ".join(f'"{c.name}"' for c in table.columns if c.name not in ("order_id", "placed_at"))
     await pool.execute(
@@ -64,7 +65,7 @@ async def test_a_deep_page_reads_no_more_than_the_first(pool: asyncpg.Pool[async
     )
     await pool.execute(f"vacuum analyze {trades}")
     text, parameters = read_sql.select(
-        model,
+        live,
         table,
         [Condition("strategy", "=", sample["strategy"]), Condition("placed_at", "<", 19_000)],
         [("placed_at", True), ("placed_position", True)],
