@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
+
+from eventsourcing.domain import BaseAggregate
 
 from domain.chain import Address, Blockhash, BlockHeight, Commitment, Signature, Slot
 from domain.events import Cause, DomainEvent, RecordedEvent
@@ -20,6 +22,8 @@ from domain.transactions import TransactionRecord as TransactionRecord  # noqa: 
 
 Clock = Callable[[], int]
 """Microseconds since the epoch."""
+
+AnAggregate = TypeVar("AnAggregate", bound=BaseAggregate[str])
 
 
 # --- the event log -------------------------------------------------------------------------------
@@ -115,6 +119,36 @@ class EventLog(Protocol):
         self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
     ) -> AsyncIterator[list[RecordedEvent]]:
         """History from `after`, then live, without gap or double, in non-empty batches, until closed."""
+        ...
+
+
+class Snapshots(Protocol):
+    """States of aggregates, so that long streams need not be folded from the first event. Disposable."""
+
+    async def load(self, kind: type[AnAggregate], stream: str) -> AnAggregate | None:
+        """The newest state of a stream; none where there is none that this version of `kind` can read.
+
+        One that cannot be read is removed.
+
+        Raises:
+            LogUnavailable: no answer.
+        """
+        ...
+
+    async def save(self, aggregate: BaseAggregate[str]) -> None:
+        """Keep a state, in place of older ones of its stream. It must hold no event that is not in the log.
+
+        Raises:
+            LogUnavailable: no answer.
+        """
+        ...
+
+    async def discard(self, stream: str) -> None:
+        """Remove whatever is kept of a stream.
+
+        Raises:
+            LogUnavailable: no answer.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ from adapters.postgres.bookmarks import PostgresBookmarks
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
+from adapters.postgres.snapshots import PostgresSnapshots
 from adapters.scanners.websocket import PoolScanner
 from adapters.solana.accounts import AccountReader, public_key
 from adapters.solana.jsonrpc import JsonRpc
@@ -131,7 +132,7 @@ def _wire(
         name="pools", accounts=accounts, pubsub=pubsub, directory=directory, clock=now_us, pools=world.pools
     )
     # deciding and acting
-    aggregates = Aggregates(log)
+    aggregates = Aggregates(log, PostgresSnapshots(log.pool))
     bookmarks = PostgresBookmarks(log.pool)
     tips = () if world.tip_account is None else (world.tip_account,)
     settlement = Settlement(log, aggregates, directory, now_us, tips)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from adapters.memory.event_log import MemoryEventLog
 from adapters.postgres.event_log import PostgresEventLog
-from commands.ports import Bookmarks, Leases, StreamAppend
+from commands.ports import Bookmarks, Leases, Snapshots, StreamAppend
 from domain.chain import Address, Mint, Signature, Slot
 from domain.events import ANY_VERSION, Cause, DomainEvent, to_datetime
 from domain.market.events import PoolFees, PoolUpdated
@@ -25,6 +25,7 @@ class Kept:
     log: Log
     leases: Leases
     bookmarks: Bookmarks
+    snapshots: Snapshots
 
 
 STORY = UUID("00000000-0000-4000-8000-000000000001")

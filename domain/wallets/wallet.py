@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from eventsourcing.domain import BaseAggregate
 
@@ -50,15 +51,20 @@ class Wallet(BaseAggregate[str]):
     Released = FundsReleased
     Discrepancy = DiscrepancyFound
 
+    class_version: ClassVar[int] = 1
+    """Of the fields and the fold. Raise it when either changes: older snapshots are then thrown away."""
+
+    address: Address
+    token_accounts: tuple[TokenAccount, ...]
+    reserve_lamports: Lamports
+    expected: dict[Mint, int]
+    reserved: dict[str, FundsReserved]
+    booked: set[Signature]
+    last_slot: Slot
+    discrepancy: DiscrepancyFound | None
+
     def __init__(self) -> None:
-        self.address: Address
-        self.token_accounts: tuple[TokenAccount, ...]
-        self.reserve_lamports: Lamports
-        self.expected: dict[Mint, int]
-        self.reserved: dict[str, FundsReserved]
-        self.booked: set[Signature]
-        self.last_slot: Slot
-        self.discrepancy: DiscrepancyFound | None
+        """The fields are set by the first event."""
 
     @classmethod
     def open(

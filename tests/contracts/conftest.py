@@ -9,10 +9,12 @@ from logged import Kept, Log
 
 from adapters.memory.bookmarks import MemoryBookmarks
 from adapters.memory.event_log import MemoryEventLog
+from adapters.memory.snapshots import MemorySnapshots
 from adapters.postgres.bookmarks import PostgresBookmarks
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.migrate import migrate
+from adapters.postgres.snapshots import PostgresSnapshots
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -26,11 +28,11 @@ async def kept(log_place: str | None) -> AsyncIterator[Kept]:
     """Both implementations, empty."""
     if log_place is None:
         memory = MemoryEventLog()
-        yield Kept(memory, memory.leases, MemoryBookmarks())
+        yield Kept(memory, memory.leases, MemoryBookmarks(), MemorySnapshots())
         return
     await migrate(log_place)
     async with await PostgresEventLog.open(log_place) as log:
-        yield Kept(log, PostgresLeases(log.pool), PostgresBookmarks(log.pool))
+        yield Kept(log, PostgresLeases(log.pool), PostgresBookmarks(log.pool), PostgresSnapshots(log.pool))
 
 
 @pytest.fixture
