@@ -45,6 +45,7 @@ class PostgresEventLog(LogHistory):
     Attributes:
         pool: connections in the writer's role, shared with leases and bookmarks.
         shelf: what was archived, by position.
+        bell: rings when any process has appended.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class PostgresEventLog(LogHistory):
         self.shelf = ArchiveShelf(pool)
         self._writer = writer
         self._bulk = bulk
-        self._bell = bell
+        self.bell = bell
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -87,7 +88,7 @@ class PostgresEventLog(LogHistory):
     def _start(self, database_url: str) -> None:
         self._tasks = [
             asyncio.create_task(self._writer.run(), name="event log writer"),
-            asyncio.create_task(_listen(database_url, self._bell), name="event log doorbell"),
+            asyncio.create_task(_listen(database_url, self.bell), name="event log doorbell"),
         ]
 
     async def close(self) -> None:
@@ -213,12 +214,12 @@ class PostgresEventLog(LogHistory):
         self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
     ) -> AsyncIterator[list[RecordedEvent]]:
         """See `commands.ports.EventLog.follow`; waits while the database is away."""
-        return follow(self, self._bell, after, topics, limit)
+        return follow(self, self.bell, after, topics, limit)
 
     async def ring_for_ever(self, ring: Callable[[], object]) -> None:
         """Call `ring` whenever the log may have grown, until cancelled; for those who read by themselves."""
         while True:
-            heard = self._bell.listen()
+            heard = self.bell.listen()
             ring()
             await wait(heard, POLL_S)
 

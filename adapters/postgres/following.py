@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from adapters.postgres.doorbell import Doorbell, wait
 from domain.errors import LogUnavailable
-from domain.events import RecordedEvent
 
 POLL_S: Final = 1.0
 """How late a follower may be when the ring is lost with its connection."""
@@ -20,7 +19,19 @@ AWAY_PAUSE_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class Readable(Protocol):
+class Positioned(Protocol):
+    """An event of any form."""
+
+    @property
+    def position(self) -> int:
+        """Its place in the log."""
+        ...
+
+
+EventT = TypeVar("EventT", bound=Positioned)
+
+
+class Readable(Protocol[EventT]):
     """What following needs of a log."""
 
     async def read(
@@ -30,7 +41,7 @@ class Readable(Protocol):
         *,
         through: int | None = None,
         topics: Collection[str] | None = None,
-    ) -> list[RecordedEvent]:
+    ) -> list[EventT]:
         """Up to `limit` events after a position, in order."""
         ...
 
@@ -40,8 +51,8 @@ class Readable(Protocol):
 
 
 async def follow(
-    log: Readable, bell: Doorbell, after: int, topics: Collection[str] | None, limit: int
-) -> AsyncIterator[list[RecordedEvent]]:
+    log: Readable[EventT], bell: Doorbell, after: int, topics: Collection[str] | None, limit: int
+) -> AsyncIterator[list[EventT]]:
     """Batches of at most `limit` events after `after`, until closed.
 
     Commit order is position order, so whatever lies at or below the head read first is complete: once a page
