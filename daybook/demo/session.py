@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import uvloop
 
 from adapters.solana.signers import MemorySigner
 from daybook.app import Daybook, World, live, start_trading
@@ -24,6 +21,7 @@ from daybook.demo.tally import Tally
 from daybook.output import DONE, NO, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import ArbitrageSettings, RiskSettings
+from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Supervisor, supervised
 from domain.chain import Address, Signature
 from domain.errors import ChainUnavailable, LogCorrupt
@@ -70,18 +68,16 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions) -> int:
     """Run the demo; 0 only if the books are proven."""
-    return uvloop.run(_Demo(options).run())
+    return run_stoppable(lambda stop: _Demo(options, stop).run())
 
 
 class _Demo:
-    def __init__(self, options: DemoOptions) -> None:
+    def __init__(self, options: DemoOptions, stop: StopRequest) -> None:
         self._options = options
         self._tally = Tally()
-        self._stop = asyncio.Event()
+        self._stop = stop
 
     async def run(self) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         options = self._options
         network_options = NetworkOptions(options.seed, SLOT_MS, options.market, options.speed)
         self._say("starting PostgreSQL, NATS and Valkey, and a local Solana ...")
@@ -113,22 +109,23 @@ class _Demo:
             await start_trading(daybook, wallet, ArbitrageSettings(), RiskSettings())
             await _booked(daybook, wallet, deposit)
             self._say(f"trading for {self._options.seconds} s; node {network.rpc_url}, GraphQL {url}")
-            await self._watch(daybook, self._options.seconds)
-            summary = await self._finish(daybook, supervisor, wallet)
-            self._report(summary)
-            if self._options.keep and not self._stop.is_set():
-                await self._keep(daybook, supervisor, url)
+            with self._stop.heeded():
+                await self._watch(daybook, self._options.seconds)
+                summary = await self._finish(daybook, supervisor, wallet)
+                self._report(summary)
+                if self._options.keep and not self._stop.asked.is_set():
+                    await self._keep(daybook, supervisor, url)
         return DONE if summary.proven else NO
 
     async def _watch(self, daybook: Daybook, seconds: float) -> None:
         """Show progress for so long, or until a signal comes."""
         with Progress(enabled=not self._options.as_json or sys.stderr.isatty()) as progress:
             ends = time.monotonic() + seconds
-            while (left := ends - time.monotonic()) > 0 and not self._stop.is_set():
+            while (left := ends - time.monotonic()) > 0 and not self._stop.asked.is_set():
                 result = (await pnl(daybook.reads)).overall
                 progress.show(self._tally, result.realised_lamports, left)
                 try:
-                    await asyncio.wait_for(self._stop.wait(), min(1.0, left))
+                    await asyncio.wait_for(self._stop.asked.wait(), min(1.0, left))
                 except TimeoutError:
                     continue
 
@@ -157,7 +154,7 @@ class _Demo:
         for name in ("executor", "coordinator", "planner", "recorder"):
             supervisor.start(name, daybook.services[name])
         sys.stderr.write(f"running on; GraphQL {url}; Ctrl-C ends it\n")
-        await self._stop.wait()
+        await self._stop.asked.wait()
 
     def _report(self, summary: Summary) -> None:
         if self._options.as_json:

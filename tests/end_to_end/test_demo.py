@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 DAYBOOK = [sys.executable, "-m", "daybook"]
@@ -117,6 +118,22 @@ def test_a_market_file_of_another_format_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "prices.csv.gz" in done.stderr
     assert "prices.csv.gz" in last_line(done.stdout)["error"]
+
+
+def test_a_demo_stopped_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None:
+    """SIGTERM during set-up: exit code 1, a sentence, no server left behind."""
+    folder = tmp_path / "demo"
+    process = subprocess.Popen(
+        [*DAYBOOK, "demo", "--seconds", "60", "--data-dir", str(folder)],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("starting")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "stopped before it was done" in said) == (1, True), said
+    left = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    assert not [command for command in left if str(folder) in command]
 
 
 def test_the_demo_never_empties_a_real_log(tmp_path: Path) -> None:
