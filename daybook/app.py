@@ -8,9 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from adapters.jetstream.relay import Relay
+from adapters.keys.audit_key import is_signed, read_or_make
+from adapters.postgres.audit_pages import RecordPages
 from adapters.postgres.bookmarks import PostgresBookmarks
+from adapters.postgres.checkpoints import PostgresCheckpoints
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
@@ -45,6 +49,7 @@ from domain.wallets.wallet import wallet_stream
 from projections import opportunities, pnl, stories, trade_history, wallet_balances
 from projections.runner import ProjectionRunner
 
+from replay.audit import Auditor
 READ_MODELS = tuple(
     module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories)
 )
@@ -59,6 +64,20 @@ def now_us() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class AuditPlan:
+    """How the record is signed while it grows.
+
+    Attributes:
+        key_file: the auditor's key, made on first use.
+        every_events, every_seconds: sign after so many new events, or after so long if any are new.
+    """
+
+    key_file: Path
+    every_events: int
+    every_seconds: int
+
+
 class World:
     """What daybook stands on.
 
@@ -71,6 +90,7 @@ class World:
         replicas: copies of each JetStream stream.
         pace: how patiently orders are pursued.
     """
+        audit: how the record is signed; none leaves it to `daybook audit checkpoint`.
 
     database_url: str
     nats_url: str
@@ -83,6 +103,7 @@ class World:
     replicas: int = 1
     pace: Pace = field(default_factory=Pace)
 
+    audit: AuditPlan | None = None
 
 @dataclass(frozen=True, slots=True)
 class Daybook:
@@ -153,6 +174,8 @@ def _wire(
         "recorder": lambda: Recorder(log, scanner, now_us).run(),
     }
     return Daybook(
+    if world.audit is not None:
+        services["auditor"] = auditor_of(log, world.audit).run
         log=log,
         reads=reads,
         rpc=rpc,
@@ -167,6 +190,23 @@ def _wire(
 
 
 def token_accounts(wallet: Address) -> tuple[TokenAccount, ...]:
+def auditor_of(log: PostgresEventLog, plan: AuditPlan) -> Auditor:
+    """Signs what it has walked itself.
+
+    Raises:
+        SetupError: the key file cannot be used.
+    """
+    return Auditor(
+        RecordPages(log),
+        PostgresCheckpoints(log),
+        is_signed,
+        read_or_make(plan.key_file),
+        now_us,
+        every_events=plan.every_events,
+        every_us=plan.every_seconds * 1_000_000,
+    )
+
+
     """Where a wallet holds what the arbitrage trades: wrapped SOL and USDC."""
     owner = public_key(wallet)
     return tuple(

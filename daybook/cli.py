@@ -12,6 +12,9 @@ from typing import Annotated
 
 import typer
 
+import daybook.audit_anchors
+import daybook.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
+from daybook.audit import audit_app
 from daybook.events import events_app
 from daybook.localnet import localnet
 from daybook.migrate import migrate
@@ -29,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(stack_app, name="stack")
+app.add_typer(audit_app, name="audit")
 app.add_typer(events_app, name="events")
 app.add_typer(selftest_app, name="selftest")
 app.add_typer(wallets_app, name="wallets")

@@ -15,7 +15,7 @@ from adapters.embedded.stack import attach
 from adapters.postgres.migrate import migrate
 from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
-from daybook.app import Daybook, World, live, start_trading, token_accounts
+from daybook.app import AuditPlan, Daybook, World, live, start_trading, token_accounts
 from daybook.output import DONE, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import Settings
@@ -79,6 +79,7 @@ async def world_of(settings: Settings) -> AsyncIterator[World]:
             redis_url=redis_url,
             rpc_url=rpc_url,
             ws_url=ws_url,
+            audit=audit_plan(settings),
             signer=signer,
             pools=tuple(Address(pool) for pool in settings.pools),
             tip_account=None if settings.tip_account is None else Address(settings.tip_account),
@@ -115,6 +116,11 @@ async def _refuse_missing_accounts(daybook: Daybook, wallet: Address) -> None:
 def _announce(facts: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
+
+
+def audit_plan(settings: Settings) -> AuditPlan:
+    """How the settings want the record signed."""
+    return AuditPlan(settings.audit_key, settings.audit_checkpoint_events, settings.audit_checkpoint_seconds)
     else:
         for name, value in facts.items():
             say(f"{name.replace('_', ' ')}: {value}")

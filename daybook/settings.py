@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         None, description="The node's WebSocket address."
     )
     keypair_file: Path | None = Field(None, description="The trading wallet's key, a 64-byte JSON array.")
+    audit_key_file: Path | None = Field(
+        None, description="The auditor's Ed25519 key, PEM; unset: audit_key.pem in the data folder."
+    )
+    audit_checkpoint_events: int = Field(10_000, ge=1, description="Sign after so many new events.")
+    audit_checkpoint_seconds: int = Field(60, ge=1, description="Or after so long, if any are new.")
     tip_account: str | None = Field(None, description="Where tips go; none pays no tip.")
     pools: tuple[str, ...] = Field((), description="Pool accounts to watch, as a JSON list.")
     api_host: str = Field("127.0.0.1", description="Where the API listens.")
@@ -94,6 +99,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")
     arbitrage: ArbitrageSettings = ArbitrageSettings.model_construct()
     risk: RiskSettings = RiskSettings.model_construct()
+
+    @property
+    def audit_key(self) -> Path:
+        """Where the auditor's key is."""
+        return self.audit_key_file or self.data_dir / "audit_key.pem"
 
 
 def load_settings(**overrides: object) -> Settings:

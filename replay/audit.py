@@ -15,7 +15,7 @@ from commands.ports import Clock
 from domain.audit.checkpoint import Checkpoint, KeptCheckpoint, Statement
 from domain.audit.merkle import Frontier, Keep, Span
 from domain.audit.walk import TILE_LEVEL, Page, Walk
-from domain.errors import LogCorrupt
+from domain.errors import LogCorrupt, SetupError
 
 PAGE: Final = 1_024
 """Rows of one read: about 300 kB; larger pages leave the processor's cache and are slower."""
@@ -128,7 +128,7 @@ class Verifier:
         record: the rows.
         checkpoints: what was signed.
         is_signed: checks a signature.
-        public_key: whose signatures count; none takes no checkpoint, and finding one is an error.
+        public_key: whose signatures count; none where no checkpoint is expected.
     """
 
     def __init__(
@@ -155,6 +155,7 @@ class Verifier:
 
         Raises:
             LogCorrupt: naming the first bad position.
+            SetupError: there are checkpoints, but it is not known whose signatures count.
             LogUnavailable: the database does not answer.
         """
         newest = await self._checkpoints.newest()
@@ -227,6 +228,11 @@ class Verifier:
 
     def _require_signed(self, kept: KeptCheckpoint) -> None:
         checkpoint = kept.checkpoint
+        if self._public_key is None:
+            raise SetupError(
+                f"a checkpoint is signed by {checkpoint.public_key.hex()}, but no audit key is known "
+                "to compare with: set DAYBOOK_AUDIT_KEY_FILE, or give --public-key as it was published"
+            )
         if checkpoint.public_key != self._public_key:
             raise LogCorrupt(
                 kept.size,
@@ -246,7 +252,7 @@ def _compare(walk: Walk, kept: KeptCheckpoint) -> None:
     if frontier.size != kept.size or frontier.root() != statement.root or not kept.whole:
         raise LogCorrupt(
             kept.size,
-            "the kept subtrees or frontier were altered: they do not lead to the root that was signed",
+            "the kept subtrees or frontier were altered: they do not lead to the signed root",
         )
 
 

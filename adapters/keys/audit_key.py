@@ -18,9 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
 from domain.audit.checkpoint import Checkpoint, Statement
 from domain.errors import SetupError
 
-FILE_NAME = "audit_key.pem"
-"""In the data folder, unless DAYBOOK_AUDIT_KEY_FILE names another."""
-
 
 class AuditKey:
     """Signs statements; the private key never shows in a repr, a log or an error."""

@@ -35,6 +35,7 @@ from adapters.localnet.refusals import (
     preflight_failure,
 )
 from adapters.localnet.rpc_accounts import Method, in_context, view
+from adapters.solana.programs.memo import PROGRAM_ID as MEMO_PROGRAM
 from domain.chain import Commitment
 from domain.errors import InvalidInput
 
@@ -202,7 +203,7 @@ class TransactionMethods:
             "slot": executed.slot,
             "blockTime": executed.unix_time,
             "err": executed.outcome.error,
-            "memo": None,
+            "memo": _memos(executed),
             "confirmationStatus": self._ledger.commitment_of(executed.slot).value,
         }
 
@@ -212,6 +213,13 @@ class TransactionMethods:
             return str(self._faucet.fund(params.pubkey(0), lamports=params.integer(1)))
         except InvalidInput as error:
             raise RpcRefusal(-32603, f"airdrop request failed: {error}") from error
+
+
+def _memos(executed: Executed) -> str | None:
+    """As a node shows them: the length in bytes, then the text; several are joined."""
+    texts = [each.data for each in executed.loaded.instructions if each.program_id == MEMO_PROGRAM]
+    shown = (f"[{len(text)}] {text.decode(errors='replace')}" for text in map(bytes, texts))
+    return "; ".join(shown) or None
 
 
 def decode_transaction(text: str, encoding: str) -> VersionedTransaction:

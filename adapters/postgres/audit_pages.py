@@ -6,13 +6,13 @@ columns. That trusts it no more than reading the columns would: it is the one th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import asyncpg
-
 from adapters.postgres.connections import explained
-from adapters.postgres.hash_chain import ChainWalk
-from adapters.postgres.rows import COLUMNS, StoredEvent
+from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.hash_chain import ChainWalk, body
+from adapters.postgres.rows import Row
 from domain.audit.walk import TILE, TILE_LEVEL, Page
 from domain.errors import LogCorrupt
 
@@ -43,8 +43,6 @@ SELECT position, hash,
     (SELECT max(position) FROM events) AS newest, (SELECT min(position) FROM events) AS oldest
 FROM log_head
 """
-_ROWS: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2 ORDER BY position"  # noqa: S608 - constants
-_HASH: Final = "SELECT hash FROM events WHERE position = $1"
 
 
 class Head(NamedTuple):
@@ -58,11 +56,12 @@ class RecordPages:
     """The record's rows for verification.
 
     Args:
-        pool: of the log, `PostgresEventLog.pool`.
+        log: archived rows are read through it.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+    def __init__(self, log: PostgresEventLog) -> None:
+        self._log = log
+        self._pool = log.pool
 
     async def head(self) -> Head:
         """Where the log ends, by its head.
@@ -80,11 +79,15 @@ class RecordPages:
             raise LogCorrupt(row["position"] + 1, f"rows up to {row['newest']} stand above the head")
         return Head(row["position"], row["hash"])
 
+    async def row(self, position: int) -> tuple[Row, bytes] | None:
+        """One row and the hash it holds; none when it is not there."""
+        rows = await self._log.read_rows(position - 1, 1, through=position)
+        return (rows[0][:-1], rows[0].hash) if rows else None
+
     async def hash_at(self, position: int) -> bytes | None:
         """The hash a row holds; none when there is no such row."""
-        with explained():
-            found: bytes | None = await self._pool.fetchval(_HASH, position)
-        return found
+        row = await self.row(position)
+        return None if row is None else row[1]
 
     async def page(self, after: int, through: int, *, tiled: bool) -> Page | None:
         """The rows with `after` < position <= `through`; none unless all are there, rightly filed."""
@@ -92,20 +95,28 @@ class RecordPages:
             row = await self._pool.fetchrow(_PAGE, after, through, tiled)
         assert row is not None  # noqa: S101 - an aggregate without groups always gives one row
         bodies, hashes, misfiled, tiles = row
-        if bodies is None or len(bodies) != through - after or misfiled is not None:
+        if misfiled is not None:
             return None
+        if bodies is None or len(bodies) != through - after:
+            return await self._archived(after, through, tiles or ())
         return Page(bodies, hashes, tiles or ())
+
+    async def _archived(self, after: int, through: int, tiles: Sequence[bytes]) -> Page | None:
+        """The same rows where some of them stand in an archive's file."""
+        rows = await self._log.read_rows(after, through - after + 1, through=through)
+        if len(rows) != through - after:
+            return None
+        return Page([b"".join(body(row[:-1])) for row in rows], [row.hash for row in rows], tiles)
 
     async def explain(self, after: int, before: bytes, through: int) -> LogCorrupt | None:
         """What is wrong with rows that did not verify, one by one, from a hash known to be good."""
-        with explained():
-            rows = await self._pool.fetch(_ROWS, after, through)
+        rows = await self._log.read_rows(after, 2 * (through - after), through=through)
         walk = ChainWalk(after, before)
         try:
             for row in rows:
-                if row["position"] <= walk.position:
-                    raise LogCorrupt(row["position"], "two rows claim this position")
-                walk.step(StoredEvent._make(row))
+                if row.position <= walk.position:
+                    raise LogCorrupt(row.position, "two rows claim this position")
+                walk.step(row)
             if walk.position < through:
                 raise LogCorrupt(walk.position + 1, f"it is missing, and so is the rest up to {through}")
         except LogCorrupt as broken:

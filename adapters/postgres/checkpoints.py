@@ -8,6 +8,7 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.connections import explained
+from adapters.postgres.event_log import PostgresEventLog
 from domain.audit.checkpoint import Checkpoint, KeptCheckpoint, Statement
 from domain.audit.merkle import Frontier, Span, complete_subtrees, fold
 from domain.audit.walk import TILE_LEVEL
@@ -26,9 +27,6 @@ SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[]) ON CONFLICT DO NO
 _NODES: Final = """
 SELECT array_agg(hash ORDER BY index) FROM audit_nodes WHERE level = $1 AND index >= $2 AND index < $3
 """
-_LEAVES: Final = """
-SELECT array_agg(hash ORDER BY position) FROM events WHERE position > $1 AND position <= $2
-"""
 
 Node = tuple[int, int, bytes]
 """Level, index and root of a complete subtree."""
@@ -38,11 +36,12 @@ class PostgresCheckpoints:
     """Keeps checkpoints, and finds the roots that proofs are made of.
 
     Args:
-        pool: of the log, `PostgresEventLog.pool`.
+        log: whose record is signed; leaves are read through it.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+    def __init__(self, log: PostgresEventLog) -> None:
+        self._log = log
+        self._pool = log.pool
 
     async def newest(self) -> KeptCheckpoint | None:
         """The one that vouches for the most events."""
@@ -81,11 +80,7 @@ class PostgresCheckpoints:
         """From the largest kept subtrees that fit, or from the leaves: at most `TILE` hashes are read."""
         height = (end - start).bit_length() - 1
         level = height - height % TILE_LEVEL
-        query, arguments = (
-            (_NODES, (level, start >> level, end >> level)) if level else (_LEAVES, (start, end))
-        )
-        with explained():
-            hashes = await self._pool.fetchval(query, *arguments) or []
+        hashes = await (self._nodes(level, start, end) if level else self._leaves(start, end))
         if len(hashes) != (end - start) >> level:
             raise LogCorrupt(
                 start + 1,
@@ -97,6 +92,13 @@ class PostgresCheckpoints:
         else:
             frontier.extend(hashes)
         return frontier.root()
+
+    async def _nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        with explained():
+            return await self._pool.fetchval(_NODES, level, start >> level, end >> level) or []
+
+    async def _leaves(self, start: int, end: int) -> list[bytes]:
+        return [row.hash for row in await self._log.read_rows(start, end - start, through=end)]
 
 
 def _kept(row: asyncpg.Record) -> KeptCheckpoint:

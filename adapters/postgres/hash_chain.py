@@ -25,14 +25,19 @@ _NIL: Final = bytes(16)
 
 def link(before: bytes, row: Row) -> bytes:
     """The hash of one event, 32 bytes, from the hash before it and its row. About 2 microseconds."""
+    return sha256(b"".join((before, *body(row)))).digest()
+
+
+def body(row: Row) -> tuple[bytes, ...]:
+    """What is hashed of a row, in pieces, behind the hash before it: header, names and data."""
     position, stream, version, topic, class_version, recorded_at, id_, cause, story, actor, slot, data = row
     names = stream.encode(), topic.encode(), actor.encode()
-    fixed = _FIXED.pack(
+    header = _FIXED.pack(
         _LAYOUT, position, version, class_version, recorded_at, _NO_SLOT if slot is None else slot,
         id_.bytes, story.bytes, cause is not None, _NIL if cause is None else cause.bytes,
         len(names[0]), len(names[1]), len(names[2]),
     )  # fmt: skip
-    return sha256(b"".join((before, fixed, *names, data))).digest()
+    return (header, *names, data)
 
 
 class ChainWalk:

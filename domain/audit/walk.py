@@ -19,9 +19,6 @@ TILE_LEVEL: Final = 8
 TILE: Final = 1 << TILE_LEVEL
 """Leaves of the smallest subtree whose root is kept: a proof reads at most so many hashes of a level."""
 
-GENESIS: Final = bytes(32)
-"""The chain hash before the first event."""
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -48,7 +45,7 @@ class Walk:
 
     Args:
         position: where to begin, after an event known to be good.
-        hash_: that event's hash.
+        hash_: that event's hash; before the first event the chain hash is 32 zero bytes.
         frontier: of the tree that ends there.
         keep: told of every new complete subtree.
         tiled: build the tree from the pages' tiles; only from the beginning.
@@ -57,7 +54,7 @@ class Walk:
     def __init__(
         self,
         position: int = 0,
-        hash_: bytes = GENESIS,
+        hash_: bytes = bytes(32),
         frontier: Frontier | None = None,
         *,
         keep: Keep | None = None,

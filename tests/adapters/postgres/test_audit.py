@@ -15,7 +15,7 @@ from adapters.embedded.stack import StackUrls
 from adapters.keys.audit_key import AuditKey, is_signed, read_or_make
 from adapters.postgres.audit_pages import RecordPages
 from adapters.postgres.checkpoints import PostgresCheckpoints
-from adapters.postgres.connections import open_pool
+from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from domain.audit.merkle import consistency_path, inclusion_path, is_consistent, leaf_hash, root_by_inclusion
 from domain.errors import LogCorrupt
@@ -30,14 +30,14 @@ class Audited:
     """A filled log, its auditor, and a connection of the database's owner."""
 
     url: str
-    pool: asyncpg.Pool[asyncpg.Record]
+    log: PostgresEventLog
     owner: asyncpg.Connection[asyncpg.Record]
     auditor: Auditor
     checkpoints: PostgresCheckpoints
     key: AuditKey
 
     def verifier(self, public_key: bytes | None = None) -> Verifier:
-        pages = RecordPages(self.pool)
+        pages = RecordPages(self.log)
         return Verifier(pages, self.checkpoints, is_signed, public_key or self.key.public_key)
 
     async def broken_at(self, *, from_start: bool = True) -> int:
@@ -60,19 +60,19 @@ async def original(stack: StackUrls, key: AuditKey) -> AsyncIterator[str]:
     """The name of a database that is copied: 3,000 events, signed after 1,000, 1,300 and 2,500."""
     async with fresh_database(stack.database_url) as url:
         await migrate(url)
-        pool = await open_pool(url)
+        log = await PostgresEventLog.open(url)
         after, before = 0, bytes(32)
         for size in (1_000, 1_300, 2_500, COUNT):
             before = await fill(url, size - after, after=after, before=before)
             after = size
             if size < COUNT:
-                assert await auditor(pool, key).checkpoint()
-        await pool.close()
+                assert await auditor(log, key).checkpoint()
+        await log.close()
         yield urlsplit(url).path[1:]
 
 
-def auditor(pool: asyncpg.Pool[asyncpg.Record], key: AuditKey) -> Auditor:
-    pages, checkpoints = RecordPages(pool), PostgresCheckpoints(pool)
+def auditor(log: PostgresEventLog, key: AuditKey) -> Auditor:
+    pages, checkpoints = RecordPages(log), PostgresCheckpoints(log)
     return Auditor(pages, checkpoints, is_signed, key, lambda: AT_US, every_events=500, every_us=10**6)
 
 
@@ -80,13 +80,13 @@ def auditor(pool: asyncpg.Pool[asyncpg.Record], key: AuditKey) -> Auditor:
 async def audited(stack: StackUrls, original: str, key: AuditKey) -> AsyncIterator[Audited]:
     """A copy of the log for one test to spoil."""
     async with fresh_database(stack.database_url, template=original) as url:
-        pool = await open_pool(url)
+        log = await PostgresEventLog.open(url)
         owner = await asyncpg.connect(url)
         try:
-            yield Audited(url, pool, owner, auditor(pool, key), PostgresCheckpoints(pool), key)
+            yield Audited(url, log, owner, auditor(log, key), PostgresCheckpoints(log), key)
         finally:
             await owner.close()
-            pool.terminate()
+            await log.close()
 
 
 async def test_an_honest_log_verifies_from_the_start_and_from_its_last_checkpoint(audited: Audited) -> None:
@@ -101,13 +101,13 @@ async def test_an_honest_log_verifies_from_the_start_and_from_its_last_checkpoin
 
 async def test_an_empty_log_verifies_and_is_not_signed(database: str, key: AuditKey) -> None:
     await migrate(database)
-    pool = await open_pool(database)
+    log = await PostgresEventLog.open(database)
     try:
-        verified = await Verifier(RecordPages(pool), PostgresCheckpoints(pool), is_signed, None).verify()
+        verified = await Verifier(RecordPages(log), PostgresCheckpoints(log), is_signed, None).verify()
         assert (verified.events, verified.signed) == (0, 0)
-        assert await auditor(pool, key).checkpoint() is None
+        assert await auditor(log, key).checkpoint() is None
     finally:
-        pool.terminate()
+        await log.close()
 
 
 COLUMNS = {

@@ -1,0 +1,123 @@
+"""Noting something personal of a subject, reading it, and forgetting it while the record stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+from commands.ports import Clock, EventLog, StreamAppend
+from domain.audit.events import NoteWritten, SubjectErased, note_stream
+from domain.errors import InvalidInput
+from domain.events import ANY_VERSION, Cause, RecordedEvent, derived_id
+from domain.personal import Personal
+
+MAX_SUBJECT_CHARS: Final = 64
+MAX_TEXT_CHARS: Final = 10_000
+"""A note, not a document."""
+
+PAGE: Final = 500
+
+
+class Vault(Protocol):
+    """Keeps the keys of personal fields."""
+
+    async def seal(self, subject: str, text: str) -> Personal:
+        """Encrypt under the subject's key; InvalidInput when the subject was erased."""
+        ...
+
+    async def open(self, personal: Personal) -> str | None:
+        """The text; none when the subject was erased."""
+        ...
+
+    async def erase(self, subject: str, at: int) -> bool:
+        """Destroy the key; false when it was destroyed before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was noted.
+
+    Attributes:
+        position: of the event.
+        recorded_at: microseconds since the epoch.
+        actor: who noted it.
+        text: none when the subject was erased.
+    """
+
+    position: int
+    recorded_at: int
+    actor: str
+    text: str | None
+
+
+class Notes:
+    """The commands on notes.
+
+    Args:
+        log: appended to.
+        vault: seals and opens.
+        clock: stamps what is appended.
+    """
+
+    def __init__(self, log: EventLog, vault: Vault, clock: Clock) -> None:
+        self._log = log
+        self._vault = vault
+        self._clock = clock
+
+    async def write(self, subject: str, text: str, *, actor: str, note_id: UUID) -> int:
+        """Record a note, sealed; returns its position. The same `note_id` again records nothing new.
+
+        Raises:
+            InvalidInput: an empty or over-long subject or text, or an erased subject.
+        """
+        _check(subject, text)
+        event = NoteWritten(subject, await self._vault.seal(subject, text))
+        return await self._append(subject, event, actor, note_id)
+
+    async def read(self, subject: str) -> list[Note]:
+        """What was noted of a subject, oldest first.
+
+        Raises:
+            InvalidInput: the subject is none.
+        """
+        _check(subject, "-")
+        notes: list[Note] = []
+        version = 0
+        while page := await self._log.read_stream(note_stream(subject), version, PAGE):
+            notes += [await self._opened(each) for each in page if isinstance(each.event, NoteWritten)]
+            version = page[-1].version
+        return notes
+
+    async def erase(self, subject: str, *, actor: str) -> bool:
+        """Forget everything personal of a subject for ever; false when that was done before.
+
+        The erasure is recorded even if a former call died between destroying the key and recording it.
+
+        Raises:
+            InvalidInput: the subject is none.
+        """
+        _check(subject, "-")
+        erased = await self._vault.erase(subject, self._clock())
+        await self._append(subject, SubjectErased(subject), actor, derived_id("erase", subject))
+        return erased
+
+    async def _append(self, subject: str, event: NoteWritten | SubjectErased, actor: str, id_: UUID) -> int:
+        cause = Cause(id_, None, actor)
+        append = StreamAppend(note_stream(subject), ANY_VERSION, [event], cause, self._clock())
+        return (await self._log.append([append], append_id=id_)).first_position
+
+    async def _opened(self, recorded: RecordedEvent) -> Note:
+        text = await self._vault.open(recorded.event.text)
+        return Note(recorded.position, recorded.recorded_at, recorded.cause.actor, text)
+
+
+def _check(subject: str, text: str) -> None:
+    if not 0 < len(subject) <= MAX_SUBJECT_CHARS or not subject.isprintable():
+        raise InvalidInput(
+            f"subject {subject[:80]!r} is none: give a pseudonym of 1 to {MAX_SUBJECT_CHARS} printable "
+            "characters; it stays readable for ever, so it must not be personal itself"
+        )
+    if not 0 < len(text) <= MAX_TEXT_CHARS:
+        raise InvalidInput(f"a note of {len(text)} characters was given: write 1 to {MAX_TEXT_CHARS}")
