@@ -16,6 +16,7 @@ from adapters.postgres.audit_pages import RecordPages
 from adapters.postgres.bookmarks import PostgresBookmarks
 from adapters.postgres.checkpoints import PostgresCheckpoints
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
 from adapters.postgres.snapshots import PostgresSnapshots
@@ -48,8 +49,8 @@ from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import wallet_stream
 from projections import opportunities, pnl, stories, trade_history, wallet_balances
 from projections.runner import ProjectionRunner
-
 from replay.audit import Auditor
+
 READ_MODELS = tuple(
     module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories)
 )
@@ -64,7 +65,6 @@ def now_us() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class AuditPlan:
     """How the record is signed while it grows.
 
@@ -78,6 +78,7 @@ class AuditPlan:
     every_seconds: int
 
 
+@dataclass(frozen=True, slots=True)
 class World:
     """What daybook stands on.
 
@@ -89,8 +90,8 @@ class World:
         tip_account: where tips go; none where none are paid.
         replicas: copies of each JetStream stream.
         pace: how patiently orders are pursued.
-    """
         audit: how the record is signed; none leaves it to `daybook audit checkpoint`.
+    """
 
     database_url: str
     nats_url: str
@@ -102,8 +103,8 @@ class World:
     tip_account: Address | None = None
     replicas: int = 1
     pace: Pace = field(default_factory=Pace)
-
     audit: AuditPlan | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Daybook:
@@ -161,7 +162,7 @@ def _wire(
     wallet = wallet_stream(world.signer.address)
     executor = Executor(wallet, means, PostgresLeases(log.pool), bookmarks, holder=_who_we_are())
     # answering
-    runners = tuple(ProjectionRunner(model, log, reads) for model in READ_MODELS)
+    runners = tuple(ProjectionRunner(model, FoldSource(log), reads) for model in READ_MODELS)
     relay = Relay(world.database_url, world.nats_url, replicas=world.replicas)
     services: dict[str, Service] = {
         "relay": relay.run,
@@ -173,9 +174,9 @@ def _wire(
         "planner": lambda: Planner(log, now_us).run(),  # each start folds its outlook anew
         "recorder": lambda: Recorder(log, scanner, now_us).run(),
     }
-    return Daybook(
     if world.audit is not None:
         services["auditor"] = auditor_of(log, world.audit).run
+    return Daybook(
         log=log,
         reads=reads,
         rpc=rpc,
@@ -189,7 +190,6 @@ def _wire(
     )
 
 
-def token_accounts(wallet: Address) -> tuple[TokenAccount, ...]:
 def auditor_of(log: PostgresEventLog, plan: AuditPlan) -> Auditor:
     """Signs what it has walked itself.
 
@@ -207,6 +207,7 @@ def auditor_of(log: PostgresEventLog, plan: AuditPlan) -> Auditor:
     )
 
 
+def token_accounts(wallet: Address) -> tuple[TokenAccount, ...]:
     """Where a wallet holds what the arbitrage trades: wrapped SOL and USDC."""
     owner = public_key(wallet)
     return tuple(

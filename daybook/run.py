@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
-import uvloop
 
 from adapters.embedded.stack import attach
 from adapters.postgres.migrate import migrate
@@ -19,6 +16,7 @@ from daybook.app import AuditPlan, Daybook, World, live, start_trading, token_ac
 from daybook.output import DONE, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import Settings
+from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import supervised
 from domain.chain import Address
 from domain.errors import SetupError
@@ -32,13 +30,10 @@ def run_services(settings: Settings, *, as_json: bool) -> int:
     Raises:
         SetupError: a setting is missing, a server does not answer, or the wallet's key cannot be used.
     """
-    return uvloop.run(_run(settings, as_json=as_json))
+    return run_stoppable(lambda stop: _run(settings, stop, as_json=as_json))
 
 
-async def _run(settings: Settings, *, as_json: bool) -> int:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+async def _run(settings: Settings, stop: StopRequest, *, as_json: bool) -> int:
     async with world_of(settings) as world, live(world) as daybook:
         await _refuse_missing_accounts(daybook, world.signer.address)
         listening = listen(settings.api_host, settings.api_port)
@@ -48,7 +43,8 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
         url = f"http://{settings.api_host}:{listening.getsockname()[1]}/graphql"
         _announce({"graphql_url": url, "wallet": world.signer.address}, as_json=as_json)
         async with supervised(services):
-            await stop.wait()
+            with stop.heeded():
+                await stop.asked.wait()
             log.info("stopping")
         if as_json:
             print_json({"log_events": await daybook.log.head()})
@@ -79,11 +75,11 @@ async def world_of(settings: Settings) -> AsyncIterator[World]:
             redis_url=redis_url,
             rpc_url=rpc_url,
             ws_url=ws_url,
-            audit=audit_plan(settings),
             signer=signer,
             pools=tuple(Address(pool) for pool in settings.pools),
             tip_account=None if settings.tip_account is None else Address(settings.tip_account),
             replicas=settings.jetstream_replicas,
+            audit=audit_plan(settings),
         )
 
 
@@ -116,12 +112,12 @@ async def _refuse_missing_accounts(daybook: Daybook, wallet: Address) -> None:
 def _announce(facts: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
+    else:
+        for name, value in facts.items():
+            say(f"{name.replace('_', ' ')}: {value}")
+        say("Ctrl-C stops it.")
 
 
 def audit_plan(settings: Settings) -> AuditPlan:
     """How the settings want the record signed."""
     return AuditPlan(settings.audit_key, settings.audit_checkpoint_events, settings.audit_checkpoint_seconds)
-    else:
-        for name, value in facts.items():
-            say(f"{name.replace('_', ' ')}: {value}")
-        say("Ctrl-C stops it.")
