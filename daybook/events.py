@@ -8,11 +8,13 @@ from daybook.events_archive import archive, restore
 from daybook.events_export import export
 from daybook.events_import import import_
 from daybook.events_list import list_
+from daybook.events_schema import schema
 
 events_app = typer.Typer(
     help="The event log: looked at, described, out to files and back.", no_args_is_help=True
 )
 events_app.command("list")(list_)
+events_app.command("schema")(schema)
 events_app.command("export")(export)
 events_app.command("import")(import_)
 events_app.command("archive")(archive)

@@ -34,7 +34,13 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class EventCodec(Protocol):
-    """Encodes and decodes one event class."""
+    """Encodes and decodes one event class.
+
+    Attributes:
+        payload: the type whose JSON the data is.
+    """
+
+    payload: type[Any]
 
     def encode(self, event: Any) -> bytes:  # noqa: ANN401 - any event class
         """The event as JSON."""
@@ -48,19 +54,14 @@ class EventCodec(Protocol):
         """The event from decoded, upcast data."""
         ...
 
-    def facts(self, data: bytes) -> Any:  # noqa: ANN401 - any event class
-        """What the event class adds to its row, from JSON of today's shape: cheaper than the event."""
-        ...
-
 
 class _PlainCodec:
     """A dataclass that is its own payload: market events."""
 
     def __init__(self, cls: type[Any]) -> None:
-        self._cls = cls
+        self._cls = self.payload = cls
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
         self.encode: Callable[[Any], bytes] = _encode
-        self.facts: Callable[[bytes], Any] = self._decode
 
     def decode(self, data: bytes, _stream: Any, _version: int) -> Any:  # noqa: ANN401 - any event class
         return self._decode(data)
@@ -75,22 +76,21 @@ class _AggregateCodec:
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
         fields = [(name, kind) for name, kind in _fields(cls) if name not in (*ROW_FIELDS, "timestamp")]
-        self._payload: type[Any] = msgspec.defstruct(
+        self.payload: type[Any] = msgspec.defstruct(
             cls.__name__, [("timestamp", int), *fields], gc=False, forbid_unknown_fields=True
         )
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._payload).decode
-        self.facts: Callable[[bytes], Any] = self._decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.payload).decode
         names = [name for name, _ in fields]
         self._facts = attrgetter(*names) if len(names) > 1 else _few(names)
 
     def encode(self, event: Any) -> bytes:  # noqa: ANN401 - any event class
-        return _encode(self._payload(to_microseconds(event.timestamp), *self._facts(event)))
+        return _encode(self.payload(to_microseconds(event.timestamp), *self._facts(event)))
 
     def decode(self, data: bytes, stream: Any, version: int) -> Any:  # noqa: ANN401 - any event class
         return self._event(self._decode(data), stream, version)
 
     def convert(self, data: dict[str, Any], stream: Any, version: int) -> Any:  # noqa: ANN401 - any event class
-        return self._event(msgspec.convert(data, self._payload), stream, version)
+        return self._event(msgspec.convert(data, self.payload), stream, version)
 
     def _event(self, payload: Any, stream: Any, version: int) -> Any:  # noqa: ANN401 - a struct made above
         state = msgspec.structs.asdict(payload)

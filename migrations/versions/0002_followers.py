@@ -1,6 +1,6 @@
 """What readers of the log need beside it: how far followers are, snapshots, and indexes by story and time.
 
-Docs: docs/decisions/0008-the-library-on-our-log.md, docs/reference/events.md.
+Docs: docs/decisions/0005-the-library-on-our-log.md, docs/reference/events.md.
 """
 
 from __future__ import annotations
