@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.jetstream.consumers import Consumer, Subscription
 from adapters.jetstream.relay import Relay
+from adapters.jetstream.streams import STREAMS
 from adapters.keys.audit_key import is_signed, read_or_make
 from adapters.postgres.audit_pages import RecordPages
 from adapters.postgres.bookmarks import PostgresBookmarks
@@ -20,6 +22,7 @@ from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
 from adapters.postgres.snapshots import PostgresSnapshots
+from adapters.redis.hot_prices import HotPrices
 from adapters.scanners.websocket import PoolScanner
 from adapters.solana.accounts import AccountReader, public_key
 from adapters.solana.jsonrpc import JsonRpc
@@ -43,6 +46,7 @@ from commands.wallets import Wallets
 from daybook.settings import ArbitrageSettings, RiskSettings
 from daybook.supervise import Service
 from domain.chain import USDC, WSOL, Address
+from domain.market.events import MarketGap, PoolUpdated
 from domain.money import Lamports
 from domain.strategies.events import ArbitrageParameters, RiskLimits
 from domain.wallets.events import TokenAccount
@@ -54,6 +58,9 @@ from replay.audit import Auditor
 READ_MODELS = tuple(
     module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories)
 )
+
+MARKET_TOPICS = (PoolUpdated.TOPIC, MarketGap.TOPIC)
+"""All that travels on the market stream."""
 
 STRATEGY = "arbitrage"
 """The name of the one strategy `daybook run` and the demo start."""
@@ -136,14 +143,20 @@ async def live(world: World) -> AsyncIterator[Daybook]:
             PubSub(world.ws_url, clock=now_us) as pubsub,
             await PostgresEventLog.open(world.database_url) as log,
             open_read_store(world.database_url) as reads,
+            HotPrices.open(world.redis_url) as prices,
         ):
-            yield _wire(world, rpc, pubsub, log, reads)
+            yield _wire(world, rpc, pubsub, log, reads, prices)
     finally:
         await rpc.aclose()
 
 
 def _wire(
-    world: World, rpc: JsonRpc, pubsub: PubSub, log: PostgresEventLog, reads: PostgresReadStore
+    world: World,
+    rpc: JsonRpc,
+    pubsub: PubSub,
+    log: PostgresEventLog,
+    reads: PostgresReadStore,
+    prices: HotPrices,
 ) -> Daybook:
     # the chain
     accounts = AccountReader(rpc)
@@ -164,8 +177,17 @@ def _wire(
     # answering
     runners = tuple(ProjectionRunner(model, FoldSource(log), reads) for model in READ_MODELS)
     relay = Relay(world.database_url, world.nats_url, replicas=world.replicas)
+    hot_prices = Consumer(
+        Subscription("hot_prices", STREAMS["market"], MARKET_TOPICS),
+        prices,
+        nats_url=world.nats_url,
+        log=log,
+        bookmarks=bookmarks,
+        letters=reads,
+    )
     services: dict[str, Service] = {
         "relay": relay.run,
+        "hot prices": hot_prices.run,
         **{
             f"projection {model.name}": runner.run for model, runner in zip(READ_MODELS, runners, strict=True)
         },

@@ -15,6 +15,7 @@ import typer
 import daybook.audit_anchors
 import daybook.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
 from daybook.audit import audit_app
+from daybook.dlq import dlq_app
 from daybook.events import events_app
 from daybook.localnet import localnet
 from daybook.migrate import migrate
@@ -35,6 +36,7 @@ app.add_typer(stack_app, name="stack")
 app.add_typer(audit_app, name="audit")
 app.add_typer(events_app, name="events")
 app.add_typer(selftest_app, name="selftest")
+app.add_typer(dlq_app, name="dlq")
 app.add_typer(wallets_app, name="wallets")
 app.command("localnet")(localnet)
 app.command("migrate")(migrate)

@@ -317,4 +317,6 @@ def _headers(row: StoredEvent, last_sequence: int) -> dict[str, str]:
     }
     if row.causation_id is not None:
         headers["Daybook-Causation-Id"] = str(row.causation_id)
+    if row.slot is not None:
+        headers["Daybook-Slot"] = str(row.slot)
     return headers

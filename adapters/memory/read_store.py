@@ -265,16 +265,16 @@ class MemoryReadStore:
 
     async def retry_dead_letter(self, letter_id: int) -> bool:
         """Have the event folded again; false where there is no such letter."""
-        return self._decide(letter_id, LetterState.RETRY)
+        return self._decide(letter_id, LetterState.RETRY, None)
 
-    async def drop_dead_letter(self, letter_id: int) -> bool:
-        """Leave the event out of this version for good; false where there is no such letter."""
-        return self._decide(letter_id, LetterState.DROPPED)
+    async def drop_dead_letter(self, letter_id: int, reason: str) -> bool:
+        """Leave the event out of this version for good, and keep why; false where there is no such letter."""
+        return self._decide(letter_id, LetterState.DROPPED, reason)
 
-    def _decide(self, letter_id: int, state: LetterState) -> bool:
+    def _decide(self, letter_id: int, state: LetterState, reason: str | None) -> bool:
         letter = self._letters.get(letter_id)
         if letter is not None:
-            self._letters[letter_id] = replace(letter, state=state)
+            self._letters[letter_id] = replace(letter, state=state, reason=reason)
         return letter is not None
 
     @asynccontextmanager

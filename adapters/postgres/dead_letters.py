@@ -8,6 +8,7 @@ import asyncpg
 
 from adapters.postgres.generations import ident
 from adapters.postgres.read_pool import CALL_S, ReadPool
+from domain.errors import ReadStoreUnavailable
 from projections.ports import DeadLetter, FoldEvent, Generation, LetterState
 
 _SET_ASIDE: Final = """
@@ -18,12 +19,12 @@ set error = excluded.error, attempts = dead_letters.attempts + excluded.attempts
     state = case dead_letters.state when 'dropped' then 'dropped' else 'waiting' end
 """
 _LETTERS: Final = """
-select id, name, version, generation, position, topic, stream, error, attempts, state
+select id, name, version, generation, position, topic, stream, error, attempts, state, reason
 from daybook_models.dead_letters
 where ($1::text is null or name = $1) and ($2::text is null or state = $2)
 order by id limit $3
 """
-_DECIDE: Final = "update daybook_models.dead_letters set state = $2 where id = $1 returning 1"
+_DECIDE: Final = "update daybook_models.dead_letters set state = $2, reason = $3 where id = $1 returning 1"
 
 
 class PostgresDeadLetters(ReadPool):
@@ -37,7 +38,13 @@ class PostgresDeadLetters(ReadPool):
         """
         letter = (event.position, event.topic, event.stream, error, attempts)
         async with self._connection("set an event aside for", generation.name) as connection:
-            await connection.execute(_SET_ASIDE, *ident(generation), *letter, timeout=CALL_S)
+            try:
+                await connection.execute(_SET_ASIDE, *ident(generation), *letter, timeout=CALL_S)
+            except asyncpg.UndefinedTableError as missing:
+                raise ReadStoreUnavailable(
+                    f"position {event.position} could not be set aside for {generation.name!r}: no read "
+                    "model was ever prepared in this database; start the services once"
+                ) from missing
 
     async def dead_letters(
         self, name: str | None = None, *, state: LetterState | None = None, limit: int = 1_000
@@ -53,16 +60,18 @@ class PostgresDeadLetters(ReadPool):
 
     async def retry_dead_letter(self, letter_id: int) -> bool:
         """Have the event folded again; false where there is no such letter."""
-        return await self._decide(letter_id, LetterState.RETRY)
+        return await self._decide(letter_id, LetterState.RETRY, None)
 
-    async def drop_dead_letter(self, letter_id: int) -> bool:
-        """Leave the event out of this version for good; false where there is no such letter."""
-        return await self._decide(letter_id, LetterState.DROPPED)
+    async def drop_dead_letter(self, letter_id: int, reason: str) -> bool:
+        """Leave the event out of this version for good, and keep why; false where there is no such letter."""
+        return await self._decide(letter_id, LetterState.DROPPED, reason)
 
-    async def _decide(self, letter_id: int, state: LetterState) -> bool:
+    async def _decide(self, letter_id: int, state: LetterState, reason: str | None) -> bool:
         async with self._connection("decide on a dead letter of", "(all)") as connection:
             try:
-                return bool(await connection.fetchval(_DECIDE, letter_id, state.value, timeout=CALL_S))
+                return bool(
+                    await connection.fetchval(_DECIDE, letter_id, state.value, reason, timeout=CALL_S)
+                )
             except asyncpg.UndefinedTableError:
                 return False
 

@@ -47,6 +47,7 @@ create table if not exists daybook_models.dead_letters (
     error text not null,
     attempts bigint not null,
     state text not null default 'waiting' check (state in ('waiting', 'retry', 'dropped')),
+    reason text,
     set_aside_at timestamptz not null default now(),
     unique (name, version, generation, position)
 );

@@ -66,16 +66,17 @@ class LetterState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that a read model could not fold.
+    """An event that a read model could not fold, or a consumer of JetStream not handle.
 
     Attributes:
         id: names it, for `retry_dead_letter` and `drop_dead_letter`.
-        name, version: the read model.
+        name, version: the read model or consumer.
         generation: which of its generations.
         position, topic, stream: the event, which stays where it is in the log.
         error: why, in words.
         attempts: how often it was tried.
         state: waiting for somebody, to be tried again, or left out for good.
+        reason: why it was left out; none before that.
     """
 
     id: int
@@ -88,3 +89,4 @@ class DeadLetter:
     error: str
     attempts: int
     state: LetterState
+    reason: str | None = None

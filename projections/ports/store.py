@@ -37,7 +37,7 @@ class DeadLetters(Protocol):
         """
         ...
 
-    async def drop_dead_letter(self, letter_id: int) -> bool:
+    async def drop_dead_letter(self, letter_id: int, reason: str) -> bool:
         """Leave the event out of this version for good; false where there is no such letter.
 
         A read model that halts on it goes on without it, and its rebuilds leave it out too.

@@ -351,10 +351,11 @@ async def test_people_decide_on_dead_letters(store: ReadStore) -> None:
         await store.set_aside(live, event, "cannot", 3)
     letters = await store.dead_letters()
     assert await store.retry_dead_letter(letters[0].id)
-    assert await store.drop_dead_letter(letters[1].id)
-    assert not await store.drop_dead_letter(10**9)
+    assert await store.drop_dead_letter(letters[1].id, "seen twice")
+    assert not await store.drop_dead_letter(10**9, "none")
     states = [letter.state.value for letter in await store.dead_letters()]
     assert states == ["retry", "dropped", "waiting"]
+    assert [one.reason for one in await store.dead_letters()] == [None, "seen twice", None]
     (retried,) = await store.dead_letters(state=LetterState.RETRY)
     await store.settle(live, retried, rows_of(thing("a", 1)))
     assert [letter.position for letter in await store.dead_letters(limit=1)] == [2]

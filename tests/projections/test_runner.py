@@ -161,7 +161,7 @@ async def test_a_letter_retried_or_dropped_lets_a_halted_read_model_go_on() -> N
             return [(one.attempts, one.state.value) for one in await store.dead_letters()] == [(6, "waiting")]
 
         await until(tried_again)
-        assert await store.drop_dead_letter(letter.id)
+        assert await store.drop_dead_letter(letter.id, "a test spoiled it")
         await until(lambda: runner.status.checkpoint == len(events))
         assert runner.status.state is RunnerState.RUNNING
     assert await folded(store) == expected(events, without={poison})

@@ -1,0 +1,74 @@
+"""`daybook dlq`: see what could not be handled, have it tried again, or leave it out with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from logged import new_id, pool_updated, to
+
+from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.migrate import migrate
+from adapters.postgres.read_store import open_read_store
+from daybook.output import BAD_INPUT, DONE, NO
+from projections import pnl
+
+
+@pytest.fixture
+async def with_letters(database: str) -> AsyncIterator[str]:
+    """A database with two letters."""
+    await migrate(database)
+    async with await PostgresEventLog.open(database) as log, open_read_store(database) as reads:
+        await log.append([to("pool-1", *[pool_updated(n) for n in range(3)])], append_id=new_id())
+        live = await reads.prepare(pnl.READ_MODEL)
+        for event in (await log.read())[:2]:
+            await reads.set_aside(live, event, f"cannot fold {event.position}", 3)
+        yield database
+
+
+def dlq(database: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and the last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daybook", "dlq", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "DAYBOOK_DATABASE_URL": database},
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+
+async def test_letters_are_listed_shown_retried_and_dropped(with_letters: str) -> None:
+    """A decision is recorded; the services act on it."""
+    code, listed = dlq(with_letters, "list")
+    assert (code, listed["waiting"]) == (NO, 2)
+    first, second = listed["letters"]
+    assert (first["name"], first["position"], first["error"]) == ("pnl", 1, "cannot fold 1")
+    code, shown = dlq(with_letters, "show", str(first["id"]))
+    assert code == DONE
+    assert shown["attempts"] == 3
+    assert "PoolUpdated" in shown["event"]
+    assert dlq(with_letters, "retry", str(first["id"])) == (DONE, {"id": first["id"], "state": "retry"})
+    assert dlq(with_letters, "drop", str(second["id"]), "--reason", "a copy")[0] == DONE
+    code, listed = dlq(with_letters, "list", "--of", "pnl")
+    assert code == DONE  # nothing waits for a decision any more
+    assert [(one["state"], one["reason"]) for one in listed["letters"]] == [
+        ("retry", None),
+        ("dropped", "a copy"),
+    ]
+
+
+async def test_an_unknown_letter_is_bad_input(database: str) -> None:
+    """Also where nothing was ever set aside."""
+    await migrate(database)
+    assert dlq(database, "list") == (DONE, {"waiting": 0, "letters": []})
+    for arguments in (("show", "7"), ("retry", "7"), ("drop", "7", "--reason", "none")):
+        code, said = dlq(database, *arguments)
+        assert code == BAD_INPUT
+        assert "daybook dlq list" in said["error"]
