@@ -173,6 +173,7 @@ class MemoWriter:
     async def _land(self, transaction: bytes, signature: Signature) -> None:
         """Send the same bytes until they are final; the chain refuses a second copy."""
         wire = b64encode(transaction).decode()
+        config = {"encoding": "base64", "preflightCommitment": Commitment.CONFIRMED}
         looks = 0
         while (
             status := await self._status(signature)
@@ -180,7 +181,7 @@ class MemoWriter:
             if status.error is not None:
                 raise ChainError(f"memo {signature} failed: {status.error}; check the wallet's lamports")
             if status.slot is None and looks % LOOKS == 0:
-                await self._rpc.call("sendTransaction", wire, {"encoding": "base64"})
+                await self._rpc.call("sendTransaction", wire, config)
             looks += 1
             await asyncio.sleep(LOOK_S)
 
