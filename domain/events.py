@@ -26,7 +26,7 @@ NEW_STREAM: Final = 0
 """Expected version of a stream that must not exist yet."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EVENT_IDS: Final = UUID("6f0d4c2e-5a53-5d0a-9f55-3d5f8e2a7b11")
+EVENT_IDS: Final = UUID("6f0d4c2e-5a53-5d0a-9f55-3d5f8e2a7b11")
 
 
 class DomainEvent(Protocol):
@@ -155,12 +155,12 @@ def event_id(stream: str, version: int) -> UUID:
 
     Derived, not drawn: a re-published event is recognised as the same one, and an id never names two events.
     """
-    return uuid5(_EVENT_IDS, f"{stream}:{version}")
+    return uuid5(EVENT_IDS, f"{stream}:{version}")
 
 
 def derived_id(*parts: object) -> UUID:
     """An id that follows from its parts: the same decision retried gets the same id."""
-    return uuid5(_EVENT_IDS, "\x1f".join(map(str, parts)))
+    return uuid5(EVENT_IDS, "\x1f".join(map(str, parts)))
 
 
 def to_datetime(at_us: int) -> datetime:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from uuid import UUID
 
-from adapters.postgres.hash_chain import link
+from adapters.postgres.chaining import chain
 from adapters.postgres.rows import EncodedAppend, StoredEvent
 from commands.ports import Appended, Fence
 from domain.errors import AlreadyTracked, ConcurrencyError, DaybookError, FencedOut
-from domain.events import ANY_VERSION, event_id
+from domain.events import ANY_VERSION
 
 
 class Track(NamedTuple):
@@ -78,6 +78,7 @@ class Plan:
     """What a batch comes to.
 
     Attributes:
+        position, hash: of the head, after the batch.
         before: position and hash it follows on.
         rows: in position order, from the head on, chained.
         results: each accepted request and where its events stand; `repeated` where they did before.
@@ -88,6 +89,8 @@ class Plan:
         tracked: positions of followers, after the batch.
     """
 
+    position: int
+    hash: bytes
     before: tuple[int, bytes]
     rows: list[StoredEvent] = field(default_factory=list)
     results: list[tuple[Request, Appended]] = field(default_factory=list)
@@ -100,7 +103,7 @@ class Plan:
     @property
     def head(self) -> tuple[int, bytes]:
         """Position and hash after the batch."""
-        return (self.rows[-1].position, self.rows[-1].hash) if self.rows else self.before
+        return self.position, self.hash
 
 
 def plan(batch: Sequence[Request], known: Known) -> Plan:
@@ -110,8 +113,8 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
     to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version: its streams
     must be known; so must the followers whose positions it moves.
     """
-    made = Plan((known.position, known.hash))
-    appended = dict(known.appended)
+    made = Plan(known.position, known.hash, (known.position, known.hash))
+    appended = known.appended.copy()
     for request in batch:
         earlier = appended.get(request.append_id)
         if earlier is not None:
@@ -162,25 +165,18 @@ def _version(stream: str, known: Known, made: Plan) -> int | None:
 
 
 def _accept(request: Request, known: Known, made: Plan) -> Appended:
-    position, digest = made.head
-    first, ids = position + 1, []
+    first = made.position + 1
     if request.fence is not None:
         made.fences[request.fence.lease] = request.fence.epoch
     if request.track is not None:
         made.tracked[request.track.name] = request.track.position
-    for stream, expected, events, cause, recorded_at, slot in request.appends:
+    for append in request.appends:
+        stream = append.stream
         version = _version(stream, known, made)
         if version is None:
-            made.unseen[stream] = version = expected
-        for topic, class_version, data in events:
-            position, version = position + 1, version + 1
-            id_ = event_id(stream, version)
-            row = (
-                position, stream, version, topic, class_version, recorded_at, id_, cause.causation_id,
-                cause.correlation_id, cause.actor, slot, data,
-            )  # fmt: skip
-            digest = link(digest, row)
-            made.rows.append(StoredEvent._make((*row, digest)))
-            ids.append(id_)
-        made.versions[stream] = version
-    return Appended(first, position, tuple(ids))
+            made.unseen[stream] = version = append.expected_version
+        made.hash = chain(append, version, made.position, made.hash, made.rows)
+        made.position += len(append.events)
+        made.versions[stream] = version + len(append.events)
+    ids = tuple([row.event_id for row in made.rows[first - made.position - 1 :]])
+    return Appended(first, made.position, ids)

@@ -17,10 +17,10 @@ from domain.events import event_id
 GENESIS: Final = bytes(32)
 """The hash before the first event."""
 
-_LAYOUT: Final = 1
-_NO_SLOT: Final = -1
-_FIXED: Final = Struct(">BQQIqq16s16sB16sHHH")
-_NIL: Final = bytes(16)
+LAYOUT: Final = 1
+NO_SLOT: Final = -1
+pack_header: Final = Struct(">BQQIqq16s16sB16sHHH").pack
+NIL: Final = bytes(16)
 
 
 def link(before: bytes, row: Row) -> bytes:
@@ -32,9 +32,9 @@ def body(row: Row) -> tuple[bytes, ...]:
     """What is hashed of a row, in pieces, behind the hash before it: header, names and data."""
     position, stream, version, topic, class_version, recorded_at, id_, cause, story, actor, slot, data = row
     names = stream.encode(), topic.encode(), actor.encode()
-    header = _FIXED.pack(
-        _LAYOUT, position, version, class_version, recorded_at, _NO_SLOT if slot is None else slot,
-        id_.bytes, story.bytes, cause is not None, _NIL if cause is None else cause.bytes,
+    header = pack_header(
+        LAYOUT, position, version, class_version, recorded_at, NO_SLOT if slot is None else slot,
+        id_.bytes, story.bytes, cause is not None, NIL if cause is None else cause.bytes,
         len(names[0]), len(names[1]), len(names[2]),
     )  # fmt: skip
     return (header, *names, data)
