@@ -71,7 +71,11 @@ class Engine:
             call.close()
             raise ProgrammingError("the log was called after it was closed, or from its own thread")
         with translated():
-            return asyncio.run_coroutine_threadsafe(call, self._loop).result(CALL_TIMEOUT_S)
+            answer = asyncio.run_coroutine_threadsafe(call, self._loop)
+            try:
+                return answer.result(CALL_TIMEOUT_S)
+            finally:
+                answer.cancel()  # does nothing to one that is done
 
     def wake(self, event: threading.Event) -> concurrent.futures.Future[None]:
         """Set `event` whenever the log has grown, until the returned future is cancelled."""

@@ -1,9 +1,9 @@
 """The library's stored events as rows of our log, and back.
 
 A sequence of the library is a stream: of the same name where the originator id is text, `library-<uuid>`
-where it is a UUID. A state that is exactly our encoding of one of our event types becomes the very row our
-own writers would append; any other is kept as a foreign row (adapters/postgres/foreign.py). Streams count
-from 1 without gaps. A sequence may begin at 0, as old ones of the library do; its first event says so.
+where it is a UUID. An event of ours in a stream of text must be exactly our encoding and becomes the very row
+our own writers would append; any other is kept as a foreign row (adapters/postgres/foreign.py). Streams count
+from 1 without gaps. A sequence may begin at 0, as old ones of the library do; its events then say so.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def to_append(originator_id: UUID | str, events: Sequence[StoredEvent], first: i
 
     Raises:
         IntegrityError: their versions do not follow on one another.
-        InvalidInput: a name that cannot be a stream's.
+        InvalidInput: a name that cannot be a stream's, or an event of ours in another encoding.
     """
     if any(after.originator_version != before.originator_version + 1 for before, after in pairwise(events)):
         raise IntegrityError(f"versions of {originator_id} do not follow on one another")
@@ -76,16 +76,26 @@ def to_append(originator_id: UUID | str, events: Sequence[StoredEvent], first: i
 
 
 def _to_row(stream: str, event: StoredEvent, first: int) -> tuple[str, int, bytes]:
-    cls = EVENT_TYPES.get(event.topic)
-    if cls is not None and first == 1:
-        try:
-            version, data = split_version(event.state)
-            decoded = decode_as(cls, event.topic, version, data, stream, event.originator_version)
-            if version == cls.class_version and codec_for(cls).encode(decoded) == data:
-                return event.topic, version, data
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
-            pass  # another encoding of it, compressed or encrypted: kept as it is
+    if event.topic in EVENT_TYPES and not stream.startswith(_UUID_STREAMS):
+        return _to_own_row(stream, event)
     return f"{PREFIX}{event.topic}", 1, pack(event.state, first)
+
+
+def _to_own_row(stream: str, event: StoredEvent) -> tuple[str, int, bytes]:
+    """An event of ours in one of our streams: our own readers must be able to read it."""
+    cls = EVENT_TYPES[event.topic]
+    try:
+        version, data = split_version(event.state)
+        decoded = decode_as(cls, event.topic, version, data, stream, event.originator_version)
+        ours = version == cls.class_version and codec_for(cls).encode(decoded) == data
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
+        ours = False
+    if not ours:
+        raise InvalidInput(
+            f"event {event.topic!r} for stream {stream!r} is not encoded as daybook encodes it: set "
+            "MAPPER_TOPIC to adapters.postgres.mapper:LogMapper, without compressor and cipher"
+        )
+    return event.topic, version, data
 
 
 def from_row(row: Row) -> StoredEvent:

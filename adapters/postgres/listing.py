@@ -57,8 +57,14 @@ async def selected(log: PostgresEventLog, listing: Listing) -> AsyncIterator[lis
         yield [row for row in page if listing.has(row)]
 
 
-def _pages(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
-    """Through the index that leaves the fewest rows."""
+async def _pages(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
+    """Through the index that leaves the fewest rows; archives have none but the position."""
+    archived = bool(await log.shelf.overlapping())
+    async for page in _positions(log, listing) if archived else _indexed(log, listing):
+        yield page
+
+
+def _indexed(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
     if listing.correlation_id is not None:
         return _story(log, listing.correlation_id)
     if len(listing.wanted.streams) == 1:

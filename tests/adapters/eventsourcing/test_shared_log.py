@@ -191,8 +191,10 @@ async def test_followers_in_one_batch_are_decided_one_by_one(log: PostgresEventL
         StoredEvent(UUID(int=1), 1, "x" * 200, b"1"),
         StoredEvent("library-me", 1, "t", b"1"),
         StoredEvent(UUID(int=1), 1, "t", b"x" * 1_000_000),
+        StoredEvent("order-1", 1, "order.placed", b"{}"),
+        StoredEvent("order-1", 1, "order.rolled_back", b'{"timestamp":1,"slot":1,"attempt":1}'),
     ],
-    ids=["long topic", "taken name", "large state"],
+    ids=["long topic", "taken name", "large state", "not our event", "not our encoding"],
 )
 def test_what_our_log_refuses_is_the_librarys_data_error(
     recorder: LogProcessRecorder, event: StoredEvent
