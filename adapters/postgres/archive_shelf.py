@@ -123,12 +123,9 @@ class ArchiveShelf:
             if len(archived) < limit:
                 more = (archive, after, end, limit - len(archived), topics)
                 archived += await asyncio.to_thread(self._page, *more)
-        if not archived:
-            return list(live)
-        by_position: dict[int, StoredEvent] = {}
-        for row in heapq.merge(live, archived, key=attrgetter("position")):
-            by_position.setdefault(row.position, row)
-        return list(by_position.values())[:limit]
+        standing = {row.position for row in live}
+        absent = [row for row in archived if row.position not in standing]
+        return list(heapq.merge(live, absent, key=attrgetter("position")))[:limit]
 
     async def rows(self, first: int, last: int) -> AsyncIterator[list[StoredEvent]]:
         """The archived rows alone from position `first` through `last`, in order, a page at a time.

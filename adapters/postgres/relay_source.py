@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
 from adapters.postgres.connections import connect, explained
 from adapters.postgres.doorbell import Doorbell, wait
 from adapters.postgres.rows import COLUMNS, StoredEvent
@@ -52,6 +53,7 @@ class RelaySource:
 
     def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self._connection = connection
+        self._shelf = ArchiveShelf(connection)
         self._bell = Doorbell()
 
     @classmethod
@@ -90,9 +92,16 @@ class RelaySource:
         await wait(ring, at_most_s)
 
     async def read(self, after: int, limit: int) -> list[StoredEvent]:
-        """Rows after a position, in order."""
+        """Rows after a position, in order; what was archived is read from its file.
+
+        Raises:
+            LogError, LogCorrupt: an archive's file is not where it was put, or damaged.
+        """
         with explained():
-            return [StoredEvent._make(row) for row in await self._connection.fetch(_ROWS, after, limit)]
+            rows = [StoredEvent._make(row) for row in await self._connection.fetch(_ROWS, after, limit)]
+        if is_whole(rows, after, limit, None, None):
+            return rows
+        return await self._shelf.merged(rows, after, limit, None, None)
 
     async def opened_by(self, stream: str) -> bytes | None:
         """The bytes of a stream's first event."""
@@ -102,11 +111,8 @@ class RelaySource:
 
     async def event_id_at(self, position: int) -> UUID | None:
         """The id of the event at a position; none beyond the head."""
-        with explained():
-            found: UUID | None = await self._connection.fetchval(
-                "SELECT event_id FROM events WHERE position = $1", position
-            )
-        return found
+        rows = await self.read(position - 1, 1)
+        return rows[0].event_id if rows and rows[0].position == position else None
 
     async def checkpoints(self) -> dict[str, Checkpoint]:
         """By the stream's name."""

@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
+from adapters.postgres.archive_shelf import ArchiveShelf
 from adapters.postgres.batch import Known, Plan, Request, plan
 from adapters.postgres.connections import connect, explained
 from commands.ports import Appended
@@ -48,7 +49,7 @@ _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
 _TRACK: Final = "SELECT advance_tracking($1, $2)"
 _CHANGED: Final = "the log changed under the fence that guards it: look for writers without it"
-_EVENT_IDS: Final = "SELECT event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
+_EVENT_IDS: Final = "SELECT position, event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
 
 EXTEND_AHEAD: Final = 10_000_000
 """Positions for which partitions are made in advance: an hour of the busiest market."""
@@ -141,9 +142,17 @@ class LogSession:
         for append_id, first, last in zip(
             found["known"] or (), found["firsts"] or (), found["lasts"] or (), strict=True
         ):
-            ids = await self._connection.fetch(_EVENT_IDS, first, last)
-            results[append_id] = Appended(first, last, tuple(row["event_id"] for row in ids))
+            results[append_id] = Appended(first, last, await self._event_ids(first, last))
         return results
+
+    async def _event_ids(self, first: int, last: int) -> tuple[UUID, ...]:
+        """Of a range, also where it was archived since."""
+        rows = await self._connection.fetch(_EVENT_IDS, first, last)
+        found: dict[int, UUID] = {row["position"]: row["event_id"] for row in rows}
+        if len(found) <= last - first:
+            async for page in ArchiveShelf(self._connection).rows(first, last):
+                found.update((row.position, row.event_id) for row in page)
+        return tuple(found[position] for position in sorted(found))
 
 
 def _arguments(made: Plan) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from adapters.postgres import archiving
 from adapters.postgres.archive_shelf import GROUPS_KEPT
 from adapters.postgres.archiving import Archived, Archivist, archivist, choose
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.relay_source import RelaySource
 from adapters.postgres.rows import StoredEvent
 from domain.errors import ConcurrencyError, InvalidInput, LogCorrupt, LogError, SetupError
 from domain.events import ANY_VERSION, RecordedEvent
@@ -147,6 +148,36 @@ async def test_a_stream_goes_on_where_its_archive_ends(
         await log.read_stream("pool-old", 6)
     assert await log.read_stream("pool-never") == []
     await log.verify()
+
+
+async def test_a_retried_append_finds_its_archived_events(
+    log: PostgresEventLog, url: str, tmp_path: Path
+) -> None:
+    """The answer is the first one, wherever its events are now."""
+    id_, events = new_id(), [to("pool-1", *[pool_updated(n) for n in range(2 * SPAN)])]
+    first = await log.append(events, append_id=id_)
+    await log.append([to("pool-2")], append_id=new_id())
+    assert len(await archive_all(url, tmp_path)) == 2
+    async with await PostgresEventLog.open(url) as other:
+        again = await other.append(events, append_id=id_)
+    assert (again.repeated, again.event_ids) == (True, first.event_ids)
+    assert len(again.event_ids) == 2 * SPAN
+
+
+async def test_the_relay_reads_archived_events(log: PostgresEventLog, url: str, tmp_path: Path) -> None:
+    """A JetStream that was wiped is refilled with them, too."""
+    await fill(log, 3 * SPAN)
+    rows = await log.read_rows(0, 1_000)
+    await archive_all(url, tmp_path)
+    source = await RelaySource.open(url)
+    try:
+        assert await source.read(0, 1_000) == rows
+        assert await source.read(30, 40) == rows[30:70]
+        assert await source.read(len(rows), 10) == []
+        assert await source.event_id_at(2) == rows[1].event_id
+        assert await source.event_id_at(len(rows) + 1) is None
+    finally:
+        source.close()
 
 
 async def test_a_missing_file_is_named_with_what_to_do(
