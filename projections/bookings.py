@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from domain.chain import NATIVE, WSOL, Address
 from domain.wallets.events import Posting
-from domain.wallets.ledger import NETWORK_FEES, of_account, wallet_account
+from domain.wallets.ledger import NETWORK_FEES, wallet_account
 
 LAMPORT_MINTS: Final = frozenset({NATIVE, WSOL})
 """Both count lamports: wrapping SOL is neither gain nor loss."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(NamedTuple):
     """A wallet's side of one transaction.
 
     Attributes:
@@ -38,11 +36,18 @@ class Booked:
 
 def booked(postings: Iterable[Posting], wallet: str) -> Booked:
     """The wallet's side of a booking."""
-    lines = tuple(postings)
-    changes = of_account(lines, wallet_account(Address(wallet)))
-    return Booked(
-        realised_lamports=sum(changes.get(mint, 0) for mint in LAMPORT_MINTS),
-        fee_lamports=sum(line.amount for line in lines if line.account == NETWORK_FEES),
-        tip_lamports=sum(line.amount for line in lines if line.account.startswith("tips:")),
-        residuals={m: amount for m, amount in changes.items() if amount and m not in LAMPORT_MINTS},
-    )
+    mine = wallet_account(Address(wallet))
+    realised = fee = tip = 0
+    others: dict[str, int] = {}
+    for line in postings:
+        account, amount = line.account, line.amount
+        if account == mine:
+            if line.mint in LAMPORT_MINTS:
+                realised += amount
+            else:
+                others[line.mint] = others.get(line.mint, 0) + amount
+        elif account == NETWORK_FEES:
+            fee += amount
+        elif account.startswith("tips:"):
+            tip += amount
+    return Booked(realised, fee, tip, {mint: amount for mint, amount in others.items() if amount})

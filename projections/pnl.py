@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from domain.errors import InvalidInput
@@ -69,6 +70,7 @@ MAX_DAYS: Final = 50_000
 """Daily rows behind one answer: a hundred wallets over more than a year."""
 
 _MONEY: Final = ("gross_lamports", "fee_lamports", "tip_lamports", "realised_lamports")
+_DAY_US: Final = 86_400_000_000
 _OUTCOMES: Final = {"trade": "landed", "fee": "failed"}
 
 
@@ -216,21 +218,20 @@ def _transferred(rows: Rows, event: FoldEvent) -> None:
     outcome = _OUTCOMES.get(facts.kind)
     if outcome is None:
         return
-    order = known(rows, ORDERS, (name_of(facts.reference),), event)
-    result = booked(facts.postings, name_of(event.stream))
-    settled = {
-        "outcome": outcome,
-        "signature": facts.signature,
-        "slot": facts.slot,
-        "booked_at": event.recorded_at,
-    }
-    rows.put(ORDERS, (order["order_id"],), {**_added(order, result), **settled})
-    _add_to_day(rows, event, order["strategy"], outcome, result)
+    order_id, wallet = name_of(facts.reference), name_of(event.stream)
+    order = known(rows, ORDERS, (order_id,), event)
+    result = booked(facts.postings, wallet)
+    settled = _added(order, result)
+    settled["outcome"] = outcome
+    settled["signature"] = facts.signature
+    settled["slot"] = facts.slot
+    settled["booked_at"] = event.recorded_at
+    rows.put(ORDERS, (order_id,), settled)
+    _add_to_day(rows, (wallet, _day(event), order["strategy"]), outcome, result)
 
 
-def _add_to_day(rows: Rows, event: FoldEvent, strategy: str, outcome: str, result: Booked) -> None:
-    wallet, day = name_of(event.stream), _day(event)
-    key = (wallet, day, strategy)
+def _add_to_day(rows: Rows, key: tuple[str, str, str], outcome: str, result: Booked) -> None:
+    wallet, day, strategy = key
     old = rows.get(DAILY, key) or {
         "wallet": wallet,
         "day": day,
@@ -241,14 +242,22 @@ def _add_to_day(rows: Rows, event: FoldEvent, strategy: str, outcome: str, resul
         **dict.fromkeys(_MONEY, 0),
         "residuals": {},
     }
-    won = outcome == "landed" and result.realised_lamports > 0
-    counted = {outcome: old[outcome] + 1, "wins": old["wins"] + won}
-    rows.put(DAILY, key, {**_added(old, result), **counted})
+    counted = _added(old, result)
+    counted[outcome] += 1
+    counted["wins"] += outcome == "landed" and result.realised_lamports > 0
+    rows.put(DAILY, key, counted)
 
 
 def _added(row: Row, result: Booked) -> Row:
-    sums = {name: row[name] + getattr(result, name) for name in _MONEY}
-    return {**row, **sums, "residuals": _merged(row["residuals"], result.residuals)}
+    """A copy of the row with the result added: rows that were got are never changed."""
+    new = row.copy()
+    new["gross_lamports"] += result.gross_lamports
+    new["fee_lamports"] += result.fee_lamports
+    new["tip_lamports"] += result.tip_lamports
+    new["realised_lamports"] += result.realised_lamports
+    if result.residuals:
+        new["residuals"] = _merged(row["residuals"], result.residuals)
+    return new
 
 
 def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:
@@ -257,13 +266,24 @@ def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:
 
 
 def _day(event: FoldEvent) -> str:
-    return to_datetime(event.recorded_at).date().isoformat()
+    return _date(event.recorded_at // _DAY_US)
+
+
+@lru_cache(maxsize=1_024)
+def _date(days: int) -> str:
+    """Days since the epoch as `YYYY-MM-DD`."""
+    return to_datetime(days * _DAY_US).date().isoformat()
 
 
 READ_MODEL: Final = ReadModel(
     NAME,
     VERSION,
     TABLES,
-    {"order.placed": Step(_no_keys, _placed), "wallet.transferred": Step(_booking_keys, _transferred)},
+    {
+        "order.placed": Step(_no_keys, _placed, facts=("strategy", "wallet")),
+        "wallet.transferred": Step(
+            _booking_keys, _transferred, facts=("kind", "reference", "signature", "slot", "postings")
+        ),
+    },
     halts_on_poison=True,
 )

@@ -23,10 +23,13 @@ class Step:
     Attributes:
         keys: the rows it may read.
         fold: what it makes of them.
+        facts: the fields of the event that either looks at, where it is worth not to decode the others; none
+            means all.
     """
 
     keys: Callable[[FoldEvent], Keys]
     fold: Callable[[Rows, FoldEvent], None]
+    facts: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +54,10 @@ class ReadModel:
 
     def __post_init__(self) -> None:
         self.topics = frozenset(self.steps)
+
+    def facts(self, topic: str) -> tuple[str, ...] | None:
+        """The fields of an event that its step looks at; none means all."""
+        return self.steps[topic].facts
 
     def keys(self, event: FoldEvent) -> Keys:
         """The rows that folding this event may read."""

@@ -138,13 +138,10 @@ def _balance(rows: Rows, wallet: str, mint: str) -> Row:
 
 def _put(rows: Rows, event: FoldEvent, mint: str, **changes: object) -> None:
     wallet = name_of(event.stream)
-    row = _balance(rows, wallet, mint)
-    slot = row["updated_slot"] if event.slot is None else event.slot
-    rows.put(
-        BALANCES,
-        (wallet, mint),
-        {**row, **changes, "updated_position": event.position, "updated_slot": slot},
-    )
+    row = {**_balance(rows, wallet, mint), **changes, "updated_position": event.position}
+    if event.slot is not None:
+        row["updated_slot"] = event.slot
+    rows.put(BALANCES, (wallet, mint), row)
 
 
 def _opened(rows: Rows, event: FoldEvent) -> None:
@@ -204,7 +201,7 @@ READ_MODEL: Final = ReadModel(
     TABLES,
     {
         "wallet.opened": Step(_wallet_keys, _opened),
-        "wallet.transferred": Step(_wallet_keys, _transferred),
+        "wallet.transferred": Step(_wallet_keys, _transferred, facts=("postings",)),
         "wallet.funds_reserved": Step(_wallet_keys, _reserved),
         "wallet.funds_released": Step(_reservation_keys, _released),
         "wallet.discrepancy_found": Step(_wallet_keys, _disagreed),

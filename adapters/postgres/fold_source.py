@@ -12,13 +12,14 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.postgres.codec import codec_for, decode
+from adapters.postgres.codec import decode
 from adapters.postgres.connections import explained
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.following import follow
+from adapters.postgres.lean import lean_decoder
 from domain.errors import DecodeError
 from domain.events import EVENT_TYPES, Cause
-from projections.ports import FoldEvent
+from projections.ports import FoldEvent, Projection
 
 _PAGE: Final = """
 SELECT position, stream, version, type, schema_version, recorded_at, causation_id, correlation_id, actor,
@@ -62,10 +63,17 @@ class Undecodable:
 
 
 class FoldSource:
-    """An `EventSource` over the log; what it cannot read lean, market events from archives, the log reads."""
+    """An `EventSource` over the log for one projection, decoding what its fold looks at.
 
-    def __init__(self, log: PostgresEventLog) -> None:
+    What it cannot read lean, market events that may be archived, the log itself reads.
+    """
+
+    def __init__(self, log: PostgresEventLog, projection: Projection) -> None:
         self._log = log
+        self._decoders: dict[tuple[str, int], Callable[[bytes], Any]] = {}
+        for topic in projection.topics & EVENT_TYPES.keys():
+            cls = EVENT_TYPES[topic]
+            self._decoders[topic, cls.class_version] = lean_decoder(cls, projection.facts(topic))
 
     async def read(
         self,
@@ -85,7 +93,16 @@ class FoldSource:
         end = _END if through is None else through
         with explained():
             rows = await self._log.pool.fetch(_PAGE, after, end, list(topics), limit)
-        return [_lean(tuple(row)) for row in rows]
+        return [self._lean(row) for row in map(tuple, rows)]
+
+    def _lean(self, row: tuple[Any, ...]) -> FoldEvent:
+        decoder = self._decoders.get((row[3], row[4]))
+        if decoder is not None:
+            try:
+                return FoldRow._make((*row[:-1], decoder(row[-1])))
+            except msgspec.MsgspecError:
+                pass  # decoded whole below, where the error has a sentence
+        return FoldRow._make((*row[:-1], _whole(row)))
 
     async def head(self) -> int:
         """The newest position; 0 for an empty log."""
@@ -96,27 +113,6 @@ class FoldSource:
     ) -> AsyncIterator[list[FoldEvent]]:
         """See `projections.ports.EventSource.follow`; waits while the database is away."""
         return follow(self, self._log.bell, after, topics, limit)
-
-
-_FACTS: Final[dict[tuple[str, int], Callable[[bytes], Any]]] = {}
-"""Decoders by type and today's schema version."""
-
-
-def _lean(row: tuple[Any, ...]) -> FoldEvent:
-    facts = _FACTS.get((row[3], row[4])) or _find(row[3], row[4])
-    if facts is None:
-        return FoldRow(*row[:-1], _whole(row))
-    try:
-        return FoldRow(*row[:-1], facts(row[-1]))
-    except msgspec.MsgspecError:
-        return FoldRow(*row[:-1], _whole(row))
-
-
-def _find(topic: str, class_version: int) -> Callable[[bytes], Any] | None:
-    cls = EVENT_TYPES.get(topic)
-    if cls is None or class_version != cls.class_version:
-        return None
-    return _FACTS.setdefault((topic, class_version), codec_for(cls).facts)
 
 
 def _whole(row: tuple[Any, ...]) -> Any:  # noqa: ANN401 - any event class

@@ -66,6 +66,10 @@ class Projection(Protocol):
     topics: frozenset[str]
     halts_on_poison: bool
 
+    def facts(self, topic: str) -> tuple[str, ...] | None:
+        """The fields of an event of that type that keys and fold look at; none means all."""
+        ...
+
     def keys(self, event: FoldEvent) -> Collection[tuple[str, Key]]:
         """The rows that folding this event may read: (table name, key or the beginning of a key)."""
         ...
