@@ -1,14 +1,14 @@
-"""The baseline of the read side: the eventsourcing library's own ProjectionRunner, as its documentation has it.
+"""The baseline of the read side: the eventsourcing library's own ProjectionRunner, as it is documented.
 
-Two views: a counter, the least that a projection can do (one upsert for each event), and a profit-and-loss view
-with the statements that our `pnl` amounts to. Both commit each event with its tracking record, as the library
+Two views: a counter, the least that a projection can do (one upsert for each event), and profit and loss, with
+the statements that our `pnl` amounts to. Both commit each event with its tracking record, as the library
 does it. The events are orders placed and booked; nothing else is in its log.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, Final, cast
+from typing import Any, Final, LiteralString, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import Tracking
 from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 
 ORDERS_OF_A_SAVE: Final = 50
 PATIENCE_S: Final = 30.0
@@ -69,13 +69,17 @@ def _postings(wallet: str) -> list[list[str | int]]:
     ]
 
 
+def _statement(text: LiteralString) -> Composed:
+    return Composed([SQL(text)])
+
+
 class CountView(PostgresTrackingRecorder):
     """One number."""
 
     def __init__(self, datastore: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
         super().__init__(datastore, **kwargs)
         self.sql_create_statements.append(
-            SQL("CREATE TABLE IF NOT EXISTS count_view (k int PRIMARY KEY, n bigint)")
+            _statement("CREATE TABLE IF NOT EXISTS count_view (k int PRIMARY KEY, n bigint)")
         )
 
     def absorb(self, _happened: Any, tracking: Tracking) -> None:  # noqa: ANN401 - any event
@@ -97,11 +101,11 @@ class PnlView(PostgresTrackingRecorder):
             f"{name} numeric NOT NULL DEFAULT 0" for name in ("gross", "fee", "tip", "realised")
         )
         self.sql_create_statements += [
-            SQL(
+            _statement(
                 "CREATE TABLE IF NOT EXISTS pnl_orders (id text PRIMARY KEY, strategy text, wallet text, "
                 f"outcome text, signature text, slot bigint, {money})"
             ),
-            SQL(
+            _statement(
                 "CREATE TABLE IF NOT EXISTS pnl_daily (wallet text, day text, strategy text, landed bigint, "
                 f"wins bigint, {money}, PRIMARY KEY (wallet, day, strategy))"
             ),
@@ -112,7 +116,7 @@ class PnlView(PostgresTrackingRecorder):
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             order = str(happened.originator_id)
-            if isinstance(happened, Order.Created):
+            if not hasattr(happened, "postings"):
                 row = (order, happened.strategy, happened.wallet)
                 cursor.execute(
                     "INSERT INTO pnl_orders VALUES (%s, %s, %s, 'open', NULL, NULL)", row, prepare=True

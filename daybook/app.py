@@ -175,7 +175,7 @@ def _wire(
     wallet = wallet_stream(world.signer.address)
     executor = Executor(wallet, means, PostgresLeases(log.pool), bookmarks, holder=_who_we_are())
     # answering
-    runners = tuple(ProjectionRunner(model, FoldSource(log), reads) for model in READ_MODELS)
+    runners = tuple(ProjectionRunner(model, FoldSource(log, model), reads) for model in READ_MODELS)
     relay = Relay(world.database_url, world.nats_url, replicas=world.replicas)
     hot_prices = Consumer(
         Subscription("hot_prices", STREAMS["market"], MARKET_TOPICS),
