@@ -51,13 +51,9 @@ from domain.money import Lamports
 from domain.strategies.events import ArbitrageParameters, RiskLimits
 from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import wallet_stream
-from projections import opportunities, pnl, stories, trade_history, wallet_balances
+from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
 from replay.audit import Auditor
-
-READ_MODELS = tuple(
-    module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories)
-)
 
 MARKET_TOPICS = (PoolUpdated.TOPIC, MarketGap.TOPIC)
 """All that travels on the market stream."""

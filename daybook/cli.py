@@ -20,6 +20,7 @@ from daybook.events import events_app
 from daybook.localnet import localnet
 from daybook.migrate import migrate
 from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
+from daybook.projections import projections_app
 from daybook.selftest.command import selftest_app
 from daybook.settings import load_settings
 from daybook.stack import stack_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(stack_app, name="stack")
 app.add_typer(audit_app, name="audit")
 app.add_typer(events_app, name="events")
+app.add_typer(projections_app, name="projections")
 app.add_typer(selftest_app, name="selftest")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(wallets_app, name="wallets")

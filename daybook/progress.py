@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 PLAIN_EVERY_S: Final = 5.0
 """A log file wants a line now and then, not one a second."""
@@ -25,21 +34,39 @@ def progress(what: str) -> Iterator[Report]:
     if not console.is_terminal:
         yield _plain(what)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+class RateColumn(ProgressColumn):
+    """How many a second, lately."""
+
+    def render(self, task: Task) -> Text:
+        """`12,345/s`, once it is known."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 def _plain(what: str) -> Report:
-    spoken = time.monotonic()
+    spoken = begun = time.monotonic()
+    first: int | None = None
 
     def report(done: int, total: int) -> None:
-        nonlocal spoken
+        nonlocal spoken, first
         now = time.monotonic()
+        first = done if first is None else first
         if now - spoken >= PLAIN_EVERY_S:
             spoken = now
-            sys.stderr.write(f"{what}: {done:,} of {total:,}\n")
+            rate = (done - first) / (now - begun)
+            left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+            sys.stderr.write(f"{what}: {done:,} of {total:,}, {rate:,.0f}/s{left}\n")
             sys.stderr.flush()
 
     return report
