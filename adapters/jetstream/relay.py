@@ -264,7 +264,10 @@ class Delivery:
             lost.cancel()
         self._check_connected()
         if not ack.done():
-            raise DeliveryError(f"JetStream did not acknowledge within {REQUEST_TIMEOUT_S} s")
+            raise DeliveryError(
+                f"JetStream did not acknowledge within {REQUEST_TIMEOUT_S} s: look at its disk; a server that "
+                "has met a full one takes messages again only after a restart"
+            )
         return ack.result()
 
     def _check_connected(self) -> None:
