@@ -1,6 +1,6 @@
 """The baseline of the read side: the eventsourcing library's own ProjectionRunner, as it is documented.
 
-Two views: a counter, the least that a projection can do (one upsert for each event), and a view of profit with
+Two views: a counter, the least that a projection can do (one upsert for each event), and profit and loss, in
 the statements that our `pnl` amounts to. Both commit each event with its tracking record, as the library
 does it. The events are orders placed and booked; nothing else is in its log.
 """

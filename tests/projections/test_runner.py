@@ -16,7 +16,7 @@ from adapters.memory.read_store import MemoryReadStore
 from commands.ports import StreamAppend
 from domain.errors import LogUnavailable, PoisonEvent, ProjectionError
 from domain.events import ANY_VERSION, RecordedEvent, derived_id
-from projections.ports import Rows, Table
+from projections.ports import FoldEvent, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns
 from projections.rebuild import rebuild
 from projections.runner import ProjectionRunner, RunnerState
@@ -25,11 +25,11 @@ TABLE = Table("seen", columns(stream="text", events="bigint", last="bigint"), ke
 TOPICS = ("order.placed", "order.signed", "order.landed")
 
 
-def keys(event: RecordedEvent) -> Keys:
+def keys(event: FoldEvent) -> Keys:
     return ((TABLE.name, (event.stream,)),)
 
 
-def seen(rows: Rows, event: RecordedEvent) -> None:
+def seen(rows: Rows, event: FoldEvent) -> None:
     old = rows.get(TABLE.name, (event.stream,))
     count = old["events"] if old else 0
     rows.put(
@@ -37,12 +37,12 @@ def seen(rows: Rows, event: RecordedEvent) -> None:
     )
 
 
-def model(fold: Callable[[Rows, RecordedEvent], None] = seen, *, halts: bool = True) -> ReadModel:
+def model(fold: Callable[[Rows, FoldEvent], None] = seen, *, halts: bool = True) -> ReadModel:
     return ReadModel("runner", 1, (TABLE,), dict.fromkeys(TOPICS, Step(keys, fold)), halts_on_poison=halts)
 
 
-def spoiled_by(*positions: int) -> Callable[[Rows, RecordedEvent], None]:
-    def fold(rows: Rows, event: RecordedEvent) -> None:
+def spoiled_by(*positions: int) -> Callable[[Rows, FoldEvent], None]:
+    def fold(rows: Rows, event: FoldEvent) -> None:
         if event.position in positions:
             raise ProjectionError("spoiled")
         seen(rows, event)
@@ -203,7 +203,7 @@ async def test_a_paused_read_model_rests_until_it_is_resumed() -> None:
 async def test_a_fold_that_fails_once_is_tried_again() -> None:
     store, events, failures = MemoryReadStore(), random_history(6, 5).events, [1]
 
-    def flaky(rows: Rows, event: RecordedEvent) -> None:
+    def flaky(rows: Rows, event: FoldEvent) -> None:
         if failures and event.topic == "order.placed":
             failures.pop()
             raise ProjectionError("once")
