@@ -7,7 +7,8 @@ place from which a later walk may go on. What the checkpoints mean: docs/referen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -34,6 +35,9 @@ Progress = Callable[[int, int], None]
 
 Node = tuple[int, int, bytes]
 
+_Read = tuple[Page | None, int, int]
+"""A page, the position before it and its last one."""
+
 
 class Head(Protocol):
     """Where the log ends."""
@@ -49,6 +53,14 @@ class Head(Protocol):
         ...
 
 
+class ReadPage(Protocol):
+    """Reads one page."""
+
+    async def __call__(self, after: int, through: int, *, tiled: bool) -> Page | None:
+        """Exactly the rows with `after` < position <= `through`, or none; with tiles where asked for."""
+        ...
+
+
 class Record(Protocol):
     """The record's rows, as they are hashed."""
 
@@ -60,8 +72,8 @@ class Record(Protocol):
         """The hash a row holds."""
         ...
 
-    async def page(self, after: int, through: int, *, tiled: bool) -> Page | None:
-        """Exactly these rows, or none."""
+    def reading(self) -> AbstractAsyncContextManager[ReadPage]:
+        """Opens the record for reading page by page."""
         ...
 
     async def explain(self, after: int, before: bytes, through: int) -> LogCorrupt | None:
@@ -206,25 +218,14 @@ class Verifier:
         """
         if walk.position >= through:
             return
-        reading = self._read(walk, walk.position, through)
-        try:
-            while walk.position < through:
-                after, before = walk.position, walk.hash
-                page, end = await reading, min(after + PAGE, through)
-                if end < through:
-                    reading = self._read(walk, end, through)
-                    await asyncio.sleep(0)  # lets the request leave before this process is busy hashing
+        async with self._record.reading() as read, _ahead(read, walk, through) as pages:
+            async for page, after, end in pages:
+                before = walk.hash
                 bad = after + 1 if page is None else walk.advance(page)
                 if bad is not None:
                     raise await self._record.explain(after, before, end) or _misfiled(bad)
                 if progress is not None:
                     progress(walk.position, head)
-        finally:
-            reading.cancel()
-
-    def _read(self, walk: Walk, after: int, through: int) -> asyncio.Task[Page | None]:
-        end = min(after + PAGE, through)
-        return asyncio.create_task(self._record.page(after, end, tiled=walk.tiled))
 
     def _require_signed(self, kept: KeptCheckpoint) -> None:
         checkpoint = kept.checkpoint
@@ -240,6 +241,38 @@ class Verifier:
             )
         if not self._is_signed(checkpoint):
             raise LogCorrupt(kept.size, "the signature of its checkpoint does not verify")
+
+
+@asynccontextmanager
+async def _ahead(read: ReadPage, walk: Walk, through: int) -> AsyncIterator[AsyncIterator[_Read]]:
+    """The pages behind a walk, each asked for while the one before it is hashed."""
+    waiting: set[asyncio.Task[Page | None]] = set()
+
+    def ask(after: int) -> tuple[asyncio.Task[Page | None], int, int]:
+        end = min(after + PAGE, through)
+        task = asyncio.create_task(read(after, end, tiled=walk.tiled))
+        waiting.add(task)
+        return task, after, end
+
+    async def pages() -> AsyncIterator[_Read]:
+        asked = ask(walk.position)
+        while True:
+            task, after, end = asked
+            page = await task
+            waiting.discard(task)
+            if end < through:
+                asked = ask(end)
+                await asyncio.sleep(0)  # lets the request leave before this process is busy hashing
+            yield page, after, end
+            if end == through:
+                return
+
+    try:
+        yield pages()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _compare(walk: Walk, kept: KeptCheckpoint) -> None:

@@ -6,8 +6,13 @@ columns. That trusts it no more than reading the columns would: it is the one th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from adapters.postgres.connections import explained
 from adapters.postgres.event_log import PostgresEventLog
@@ -52,6 +57,14 @@ class Head(NamedTuple):
     hash: bytes
 
 
+class ReadPage(Protocol):
+    """Reads one page."""
+
+    async def __call__(self, after: int, through: int, *, tiled: bool) -> Page | None:
+        """The rows with `after` < position <= `through`; none unless all are there, rightly filed."""
+        ...
+
+
 class RecordPages:
     """The record's rows for verification.
 
@@ -89,10 +102,22 @@ class RecordPages:
         row = await self.row(position)
         return None if row is None else row[1]
 
-    async def page(self, after: int, through: int, *, tiled: bool) -> Page | None:
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[ReadPage]:
+        """Read pages over one connection: to take one from the pool for each costs as much as the page."""
+        with explained():
+            connection = await self._pool.acquire()
+        try:
+            yield partial(self._page, connection)
+        finally:
+            await self._pool.release(connection)
+
+    async def _page(
+        self, connection: PoolConnectionProxy[asyncpg.Record], after: int, through: int, *, tiled: bool
+    ) -> Page | None:
         """The rows with `after` < position <= `through`; none unless all are there, rightly filed."""
         with explained():
-            row = await self._pool.fetchrow(_PAGE, after, through, tiled)
+            row = await connection.fetchrow(_PAGE, after, through, tiled)
         assert row is not None  # noqa: S101 - an aggregate without groups always gives one row
         bodies, hashes, misfiled, tiles = row
         if misfiled is not None:

@@ -171,7 +171,7 @@ async def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 async def test_an_anchor_is_compared_with_the_chain(log_url: str, network: LocalnetHandle) -> None:
-    """The anchoring is on record, its fee is in the wallet's books, and a record cut off behind it is found."""
+    """The anchoring is on record, its fee in the wallet's books, and a record cut off behind it is found."""
     wallet = Address(str(Keypair.from_seed(bytes([9]) * 32).pubkey()))
     async with await PostgresEventLog.open(log_url) as log:
         wallets = Wallets(log, Aggregates(log), None, now_us)  # type: ignore[arg-type] # opening asks no chain
@@ -208,7 +208,7 @@ async def _cut_off_everything_after(url: str, position: int) -> None:
 
 
 @pytest.mark.usefixtures("log_url")
-async def test_anchoring_says_what_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_anchoring_says_what_is_not_set() -> None:
     with pytest.raises(SetupError, match="DAYBOOK_KEYPAIR_FILE"):
         await run("anchor")
     with pytest.raises(SetupError, match="DAYBOOK_RPC_URL"):

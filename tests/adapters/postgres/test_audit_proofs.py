@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +55,6 @@ async def signed(log: PostgresEventLog, key: AuditKey) -> list[Checkpoint]:
     auditor = Auditor(
         RecordPages(log), checkpoints, is_signed, key, lambda: now[0], every_events=100, every_us=10**6
     )
-    import asyncio  # noqa: PLC0415 - this fixture alone runs a service
-
     service = asyncio.create_task(auditor.run())
     try:
         await until(checkpoints.newest)
