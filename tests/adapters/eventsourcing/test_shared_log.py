@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
@@ -20,9 +25,10 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment
 from given import a_wallet
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from logged import CAUSE, new_id, order_placed, pool_updated, to
+from waiting import until
 
 from adapters.eventsourcing.factory import LogFactory
 from adapters.eventsourcing.recorders import LogProcessRecorder
@@ -31,8 +37,14 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.foreign import ForeignEvent, pack, unpack
 from adapters.postgres.mapper import LogMapper
 from adapters.postgres.rows import EncodedAppend
-from domain.errors import AlreadyTracked, InvalidInput
+from domain.errors import AlreadyTracked, InvalidInput, LogUnavailable
 from domain.wallets.wallet import Wallet
+
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = 'daybook' AND datname = current_database()
+"""
+EXAMPLE = Path(__file__).parents[3] / "examples" / "dogs.py"
 
 
 @pytest.fixture
@@ -225,6 +237,53 @@ def test_a_factory_without_a_database_says_which_setting() -> None:
         ).process_recorder()
 
 
+async def test_cut_connections_are_mended(
+    log: PostgresEventLog, recorder: LogProcessRecorder, url: str
+) -> None:
+    """The writer connects again by itself; what was saved is there once, and so is the position."""
+    owner = await asyncpg.connect(url)
+    for number in range(1, 6):
+        saved = StoredEvent(uuid4(), 1, "t", b"1")
+        await asyncio.to_thread(recorder.insert_events, [saved], tracking=Tracking("up", number))
+        await owner.execute(CUT)
+    await owner.close()
+    await until(lambda: asyncio.to_thread(_stands_at, recorder, 5))
+    await until(lambda: _holds(log, 5))
+
+
+async def _holds(log: PostgresEventLog, head: int) -> bool:
+    """The same of a reader in this loop."""
+    try:
+        return await log.head() == head
+    except LogUnavailable:
+        return False
+
+
+def _stands_at(recorder: LogProcessRecorder, position: int) -> bool:
+    """Asked again while a cut connection of the pool is found out."""
+    try:
+        return recorder.max_tracking_id("up") == position
+    except OperationalError:
+        return False
+
+
+def test_the_example_runs(url: str) -> None:
+    """As the how-to says, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)],
+        env={**os.environ, "DAYBOOK_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "Fido can roll over",
+        "1 __main__:Dog.Registered",
+        "2 __main__:Dog.TrickAdded",
+    ]
+
+
 def test_an_application_goes_on_where_it_stood(url: str) -> None:
     """Another one on the same log loads what the first saved."""
     env = {"PERSISTENCE_MODULE": "adapters.eventsourcing.factory", "DAYBOOK_DATABASE_URL": url}
@@ -246,6 +305,7 @@ async def test_raw_rows_are_checked_as_events_are(log: PostgresEventLog) -> None
     assert await log.head() == 0
 
 
+@settings(deadline=None)
 @given(state=st.one_of(st.binary(), st.from_regex(rb'\{"a": ?("[^"]*"|[0-9]{1,4})\}\s?', fullmatch=True)))
 def test_any_bytes_come_back(state: bytes) -> None:
     """Whatever they are, and as JSON in the row."""
