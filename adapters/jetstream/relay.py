@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import nats.js.errors
 import structlog
-from nats.js import JetStreamContext
-from nats.js.api import Header, PubAck
+from nats.js.api import Header
 
+from adapters.jetstream.publishing import MAX_BATCH, MAX_BATCH_BYTES, Ack, Message, Publisher
 from adapters.jetstream.streams import (
     AWAY,
     REQUEST_TIMEOUT_S,
@@ -31,10 +32,10 @@ from adapters.postgres.relay_source import Checkpoint, RelaySource
 from adapters.postgres.rows import StoredEvent
 from domain.errors import DaybookError, DeliveryError
 
-WINDOW: Final = 256
-"""Messages under way at once: enough to hide the round trip, little to look up again after a loss."""
+WINDOW: Final = 2 * MAX_BATCH
+"""Messages under way at once: while JetStream stores one batch the next is read and put together."""
 
-PAGE: Final = 500
+PAGE: Final = MAX_BATCH
 """Rows of one read."""
 
 POLL_S: Final = 1.0
@@ -72,12 +73,21 @@ class Cursor:
 
 @dataclass(slots=True)
 class Sent:
-    """A message under way."""
+    """Messages under way to one stream, together: all of them arrive, or none.
 
-    position: int
+    Attributes:
+        after: everything in the log up to this position was sent before them.
+        cursor: of the stream.
+        sequence: that the last of them must get.
+        count: how many they are.
+        ack: what JetStream says of them.
+    """
+
+    after: int
     cursor: Cursor
     sequence: int
-    ack: asyncio.Future[PubAck]
+    count: int
+    ack: asyncio.Future[Ack]
 
 
 class Relay:
@@ -99,11 +109,13 @@ class Relay:
 
     async def run(self) -> None:
         """Deliver until cancelled; whatever is away is waited for, and the log never waits for the relay."""
-        pause = FIRST_PAUSE_S
+        pause, task = FIRST_PAUSE_S, asyncio.current_task()
         while True:
             try:
                 await self._deliver()
             except DaybookError as error:
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from error  # the client took the cancellation for an answer
                 _log.warning("the relay starts over", error=str(error), pause_s=pause)
             pause = FIRST_PAUSE_S if self.active else min(2 * pause, LONGEST_PAUSE_S)
             self.active = False
@@ -135,9 +147,8 @@ class Relay:
             await source.claim()
             lost = asyncio.Event()
             async with connected(self._nats_url, lost) as client:
-                jetstream = client.jetstream(timeout=REQUEST_TIMEOUT_S)
-                await ensure_streams(jetstream, self._replicas)
-                delivery = Delivery(source, jetstream, lost, self._window)
+                await ensure_streams(client.jetstream(timeout=REQUEST_TIMEOUT_S), self._replicas)
+                delivery = Delivery(source, client, lost, self._window)
                 await delivery.begin()
                 self.active = True
                 await delivery.run()
@@ -148,13 +159,14 @@ class Relay:
 class Delivery:
     """One stretch of delivery, from connecting until something is lost."""
 
-    def __init__(
-        self, source: RelaySource, jetstream: JetStreamContext, lost: asyncio.Event, window: int
-    ) -> None:
+    def __init__(self, source: RelaySource, client: Publisher, lost: asyncio.Event, window: int) -> None:
         self._source = source
-        self._jetstream = jetstream
+        self._client = client
+        self._jetstream = client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self._lost = lost
         self._window = window
+        self._batch = max(1, min(MAX_BATCH, window // 2))
+        self._under_way = 0
         self._cursors: dict[str, Cursor] = {}
         self._sent: deque[Sent] = deque()
         self._read_to = 0
@@ -213,49 +225,58 @@ class Delivery:
             while True:
                 ring = self._source.listen()
                 page = await self._source.read(self._read_to, PAGE)
-                for row in page:
-                    await self._publish(row)
+                await self._publish(page)
                 if len(page) < PAGE:
                     await self._settle(0)
                     await self._save(self._read_to)
                     await self._source.wait(ring, POLL_S)
                     self._check_connected()
                 elif asyncio.get_running_loop().time() - self._saved_at > CHECKPOINT_EVERY_S:
-                    await self._save(self._sent[0].position - 1 if self._sent else self._read_to)
+                    await self._save(self._sent[0].after if self._sent else self._read_to)
         except AWAY as error:
             raise DeliveryError(f"JetStream did not take position {self._read_to}: {error!r}") from error
         finally:
             for sent in self._sent:
                 _forget(sent.ack)
 
-    async def _publish(self, row: StoredEvent) -> None:
-        subject = subject_of(row.topic, row.stream, row.data, await self._opening(row))
-        root = subject.partition(".")[0]
-        cursor = self._cursors[root]
-        self._read_to = row.position
-        if row.position <= cursor.position:
-            return
-        await self._settle(self._window - 1)
-        ack = await self._jetstream.publish_async(
-            subject, row.data, stream=STREAMS[root].name, headers=_headers(row, cursor.sequence)
-        )
-        cursor.sequence += 1
-        self._sent.append(Sent(row.position, cursor, cursor.sequence, ack))
+    async def _publish(self, page: list[StoredEvent]) -> None:
+        """Send a page: each stream's events in position order, in batches."""
+        runs: dict[str, list[Message]] = {}
+        for row in page:
+            subject = subject_of(row.topic, row.stream, row.data, await self._opening(row))
+            root = subject.partition(".")[0]
+            if row.position > self._cursors[root].position:
+                runs.setdefault(root, []).append(Message(subject, _headers(row), row.data))
+        for root, run in runs.items():
+            for batch in _batches(run, self._batch):
+                await self._send(root, batch)
+        if page:
+            self._read_to = page[-1].position
+
+    async def _send(self, root: str, batch: list[Message]) -> None:
+        await self._settle(self._window - len(batch))
+        cursor, count = self._cursors[root], len(batch)
+        ack = await self._client.publish_run(STREAMS[root].name, cursor.sequence, batch)
+        cursor.sequence += count
+        self._under_way += count
+        self._sent.append(Sent(self._read_to, cursor, cursor.sequence, count, ack))
 
     async def _settle(self, at_most: int) -> None:
         """Take acknowledgements, oldest first, until at most so many messages are under way."""
-        while len(self._sent) > at_most:
+        while self._under_way > at_most:
             sent = self._sent[0]
             ack = sent.ack.result() if sent.ack.done() else await self._in_time(sent.ack)
             if ack.seq != sent.sequence or ack.duplicate:
                 raise DeliveryError(
-                    f"position {sent.position} was acknowledged as sequence {ack.seq} of {ack.stream}, not "
-                    f"{sent.sequence}: someone else publishes there; its subjects belong to the relay alone"
+                    f"events after position {sent.after} were acknowledged as sequence {ack.seq} of "
+                    f"{ack.stream}, not {sent.sequence}: someone else publishes there; its subjects belong "
+                    "to the relay alone"
                 )
             sent.cursor.acknowledged = ack.seq
+            self._under_way -= sent.count
             self._sent.popleft()
 
-    async def _in_time(self, ack: asyncio.Future[PubAck]) -> PubAck:
+    async def _in_time(self, ack: asyncio.Future[Ack]) -> Ack:
         lost = asyncio.ensure_future(self._lost.wait())
         either: set[asyncio.Future[Any]] = {ack, lost}
         try:
@@ -265,8 +286,8 @@ class Delivery:
         self._check_connected()
         if not ack.done():
             raise DeliveryError(
-                f"JetStream did not acknowledge within {REQUEST_TIMEOUT_S} s: look at its disk; a server that "
-                "has met a full one takes messages again only after a restart"
+                f"JetStream did not acknowledge within {REQUEST_TIMEOUT_S} s: look at its disk; a server "
+                "that has met a full one takes messages again only after a restart"
             )
         return ack.result()
 
@@ -298,28 +319,38 @@ class Delivery:
         return opening
 
 
-def _forget(ack: asyncio.Future[PubAck]) -> None:
+def _forget(ack: asyncio.Future[Ack]) -> None:
     """Whatever becomes of it, the streams are asked anew."""
     if not ack.cancel() and not ack.cancelled():
         ack.exception()  # looked at, so that asyncio does not report it as overlooked
 
 
-def _headers(row: StoredEvent, last_sequence: int) -> dict[str, str]:
+def _batches(run: list[Message], at_most: int) -> Iterator[list[Message]]:
+    """Cut a run so that no batch has too many messages or bytes."""
+    batch: list[Message] = []
+    size = 0
+    for message in run:
+        if batch and (len(batch) == at_most or size + len(message.data) > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message.data)
+    if batch:
+        yield batch
+
+
+def _headers(row: StoredEvent) -> bytes:
     """The envelope: who copies a message can tell which event it is, and where it stands."""
-    headers = {
-        Header.MSG_ID.value: str(row.event_id),
-        Header.EXPECTED_LAST_SEQUENCE.value: str(last_sequence),
-        "Daybook-Position": str(row.position),
-        "Daybook-Stream": row.stream,
-        "Daybook-Version": str(row.version),
-        "Daybook-Type": row.topic,
-        "Daybook-Schema-Version": str(row.class_version),
-        "Daybook-Recorded-At": str(row.recorded_at),
-        "Daybook-Correlation-Id": str(row.correlation_id),
-        "Daybook-Actor": row.actor,
-    }
-    if row.causation_id is not None:
-        headers["Daybook-Causation-Id"] = str(row.causation_id)
-    if row.slot is not None:
-        headers["Daybook-Slot"] = str(row.slot)
-    return headers
+    cause = "" if row.causation_id is None else f"Daybook-Causation-Id: {row.causation_id}\r\n"
+    slot = "" if row.slot is None else f"Daybook-Slot: {row.slot}\r\n"
+    return (
+        f"{Header.MSG_ID.value}: {row.event_id}\r\n"
+        f"Daybook-Position: {row.position}\r\n"
+        f"Daybook-Stream: {row.stream}\r\n"
+        f"Daybook-Version: {row.version}\r\n"
+        f"Daybook-Type: {row.topic}\r\n"
+        f"Daybook-Schema-Version: {row.class_version}\r\n"
+        f"Daybook-Recorded-At: {row.recorded_at}\r\n"
+        f"Daybook-Correlation-Id: {row.correlation_id}\r\n"
+        f"Daybook-Actor: {row.actor}\r\n{cause}{slot}"
+    ).encode()

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
+from adapters.jetstream.publishing import Publisher
 from domain.errors import DecodeError, DeliveryError
 
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -104,7 +103,7 @@ def _token(text: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connected(nats_url: str, lost: asyncio.Event | None = None) -> AsyncIterator[Client]:
+async def connected(nats_url: str, lost: asyncio.Event | None = None) -> AsyncIterator[Publisher]:
     """A connection that closes when it is lost: what was under way is then unknown and is looked up anew.
 
     Args:
@@ -119,16 +118,17 @@ async def connected(nats_url: str, lost: asyncio.Event | None = None) -> AsyncIt
     async def on_close() -> None:
         closed.set()
 
+    options: dict[str, Any] = {
+        "allow_reconnect": False,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "max_reconnect_attempts": 1,  # 0 would try to connect for ever
+        "reconnect_time_wait": 0.1,
+        "error_cb": _ignore,
+        "closed_cb": on_close,
+    }
+    client = Publisher()
     try:
-        client = await nats.connect(
-            nats_url,
-            allow_reconnect=False,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            max_reconnect_attempts=1,  # 0 would try to connect for ever
-            reconnect_time_wait=0.1,
-            error_cb=_ignore,
-            closed_cb=on_close,
-        )
+        await client.connect(nats_url, **options)
     except AWAY as error:
         raise DeliveryError(
             f"no NATS server answers at {_shown(nats_url)}: {error!r}; check that it runs"
@@ -137,7 +137,8 @@ async def connected(nats_url: str, lost: asyncio.Event | None = None) -> AsyncIt
         yield client
     finally:
         with contextlib.suppress(*AWAY):
-            await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await client.close()
 
 
 async def _ignore(_error: Exception) -> None:
@@ -174,11 +175,12 @@ async def _ensure(jetstream: JetStreamContext, name: str, config: StreamConfig) 
     try:
         found = (await jetstream.stream_info(name)).config
     except nats.js.errors.NotFoundError:
-        await jetstream.add_stream(config)
-        return
-    wanted = {"subjects", "max_age", "max_msg_size", "num_replicas", "duplicate_window"}
+        found = (await jetstream.add_stream(config)).config
+    wanted = {"subjects", "max_age", "max_msg_size", "num_replicas", "duplicate_window", "allow_atomic"}
     if any(getattr(found, key) != getattr(config, key) for key in wanted):
-        await jetstream.update_stream(config)
+        found = (await jetstream.update_stream(config)).config
+    if not found.allow_atomic:
+        raise DeliveryError(f"stream {name} cannot take batches: daybook needs nats-server 2.12 or newer")
 
 
 def _config(stream: Stream, replicas: int) -> StreamConfig:
@@ -193,6 +195,7 @@ def _config(stream: Stream, replicas: int) -> StreamConfig:
         num_replicas=replicas,
         duplicate_window=DUPLICATE_WINDOW_S,
         allow_direct=True,
+        allow_atomic=True,
     )
 
 

@@ -12,8 +12,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# A position may only grow. The lock is the appends': a position that commits with events (the writer) and one
-# that commits alone stand in one order.
+# A position may only grow. Whoever moves several followers at once would lock their rows in an order of its
+# own: the lock lets them take turns. A writer takes it behind the head's row, nobody takes the two the other
+# way round.
 TRACKING = """
 CREATE TABLE tracking (
     name     text COLLATE "C" PRIMARY KEY,
