@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from adapters.postgres.batch import Plan, Request
+from adapters.postgres.batch import Known, Plan, Request, plan
 from adapters.postgres.connections import connect, explained
 from adapters.postgres.rows import COLUMNS, EncodedAppend, StoredEvent
 from adapters.postgres.session import LogSession
 from commands.ports import Appended
 from domain.errors import LogError
+from domain.events import ANY_VERSION
+
+T = TypeVar("T")
 
 MAX_BULK_EVENTS: Final = 200_000
 """Of one bulk append, which waits in memory and holds up every other append: some seconds."""
+
+PART: Final = 2_500
+"""Events planned while as many are copied."""
 
 COPY_TIMEOUT_S: Final = 120.0
 """For the rows of one COPY: they take seconds on the slowest disk we know."""
@@ -29,6 +36,7 @@ IDLE_S: Final = 60
 _TARGET: Final = [*COLUMNS.split(", "), "category"]
 _HEAD: Final = "SELECT position, hash FROM log_head WHERE single FOR UPDATE"
 _MOVE: Final = "UPDATE log_head SET position = $1, hash = $2 WHERE single"
+_APPENDED: Final = "INSERT INTO appends (append_id, first_position, last_position) VALUES ($1, $2, $3)"
 _RING: Final = "SELECT pg_notify('daybook_events', $1)"
 _EXTEND: Final = "SELECT extend_events($1)"
 _VERSIONS: Final = "SELECT name, stream_version(name) AS version FROM unnest($1::text[]) AS s(name)"
@@ -42,21 +50,75 @@ async def copy_events(
     await connection.copy_records_to_table(table, records=records, columns=_TARGET, timeout=COPY_TIMEOUT_S)
 
 
+async def prefetched(batches: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Each batch, while a thread makes the next one and the server copies the one before."""
+    coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while (batch := await coming) is not None:
+            coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            yield batch
+    finally:
+        await asyncio.gather(coming, return_exceptions=True)
+
+
 class BulkSession(LogSession):
     """A writer's session that inserts by COPY; every batch is surveyed, for COPY compares nothing."""
 
-    async def insert(self, made: Plan) -> bool:
-        """Under the survey's lock on the head: appends, events, head."""
-        appends = [
-            (request.append_id, result.first_position, result.last_position)
-            for request, result in made.results
-            if not result.repeated
-        ]
-        await self._connection.copy_records_to_table("appends", records=appends)
-        await copy_events(self._connection, "events", made.rows)
-        await self._connection.execute(_MOVE, *made.head)
-        await self._connection.execute(_RING, str(made.head[0]))
-        return True
+    async def write(self, request: Request) -> Appended:
+        """Survey, decide and copy, part by part, while holding the fence.
+
+        Raises:
+            ConcurrencyError: a stream is not at the expected version; nothing was written.
+            asyncpg.PostgresError, OSError: whatever the server or the connection says.
+        """
+        async with self._connection.transaction():
+            known = await self._survey([request])
+            if (earlier := known.appended.get(request.append_id)) is not None:
+                return replace(earlier, repeated=True)
+            first, ids = known.position + 1, []
+            head = (known.position, known.hash)
+            async with aclosing(prefetched(_planned(request, known))) as parts:
+                async for made in parts:
+                    await copy_events(self._connection, "events", made.rows)
+                    ids += [row.event_id for row in made.rows]
+                    head = made.head
+            await self._connection.execute(_APPENDED, request.append_id, first, head[0])
+            await _move(self._connection, *head)
+            return Appended(first, head[0], tuple(ids))
+
+
+def _planned(request: Request, known: Known) -> Iterator[Plan]:
+    """The request in parts, each following on the one before."""
+    for part in _parts(request.appends):
+        made = plan([replace(request, appends=part)], known)
+        for _, error in made.refused:
+            raise error
+        yield made
+        known.versions.update(made.versions)
+        known = Known(*made.head, known.versions)
+
+
+def _parts(appends: Sequence[EncodedAppend]) -> Iterator[list[EncodedAppend]]:
+    """Appends of about PART events together; of a long one's pieces only the first expects a version."""
+    part: list[EncodedAppend] = []
+    room = PART
+    for append in appends:
+        for begin in range(0, len(append.events), PART):
+            events = append.events[begin : begin + PART]
+            expected = ANY_VERSION if begin else append.expected_version
+            part.append(append._replace(events=events, expected_version=expected))
+            room -= len(events)
+            if room <= 0:
+                yield part
+                part, room = [], PART
+    if part:
+        yield part
+
+
+async def _move(connection: asyncpg.Connection[asyncpg.Record], position: int, hash_: bytes) -> None:
+    """The head, and wake the followers."""
+    await connection.execute(_MOVE, position, hash_)
+    await connection.execute(_RING, str(position))
 
 
 class BulkWriter:
@@ -87,10 +149,7 @@ class BulkWriter:
         if self._session is None:
             self._session = await BulkSession.open(self._url)
             await self._session.extend()
-        _, made = await self._session.write_surveyed([request])
-        for _, error in made.refused:
-            raise error
-        return made.results[0][1]
+        return await self._session.write(request)
 
     def close(self) -> None:
         """Drop the connection; the next append makes another."""
@@ -135,8 +194,7 @@ class BulkLoad:
 
     async def finish(self) -> None:
         """Move the head and wake the followers."""
-        await self._connection.execute(_MOVE, self.position, self.hash)
-        await self._connection.execute(_RING, str(self.position))
+        await _move(self._connection, self.position, self.hash)
 
 
 @asynccontextmanager

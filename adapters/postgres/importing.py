@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 from adapters.event_files.summary import EventReader, Summary, verified
-from adapters.postgres.bulk import BulkLoad, bulk_load
+from adapters.postgres.bulk import BulkLoad, bulk_load, prefetched
 from adapters.postgres.exporting import Progress
 from adapters.postgres.hash_chain import GENESIS
 from domain.errors import InvalidInput
@@ -34,10 +36,11 @@ async def import_events(database_url: str, reader: EventReader, progress: Progre
     done = 0
     async with bulk_load(database_url, claims.last_position) as load:
         _check_follows(load, claims)
-        for rows in verified(reader):
-            await load.copy(rows)
-            done += len(rows)
-            progress(done, claims.rows)
+        async with aclosing(prefetched(verified(reader))) as batches:
+            async for rows in batches:
+                await load.copy(rows)
+                done += len(rows)
+                progress(done, claims.rows)
     return claims
 
 

@@ -110,7 +110,7 @@ SOME_DATA = st.binary(max_size=60) | st.sampled_from(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.lists(SOME_DATA, min_size=1, max_size=30), kind=st.sampled_from(FORMATS))
 async def test_any_bytes_survive_the_journey(
     stack: StackUrls, tmp_path_factory: pytest.TempPathFactory, data: list[bytes], kind: str
