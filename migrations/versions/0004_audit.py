@@ -1,6 +1,6 @@
 """The audit: signed checkpoints of the Merkle tree, roots of its subtrees, and the keys of personal fields.
 
-Docs: docs/decisions/0005-tamper-evidence.md.
+Docs: docs/decisions/0006-tamper-evidence.md.
 """
 
 from __future__ import annotations
