@@ -42,6 +42,14 @@ class Request:
     deadline: float
     track: Track | None = None
 
+    def weight(self) -> tuple[int, int]:
+        """Events and bytes."""
+        count, size = 0, 0
+        for append in self.appends:
+            for _, _, data in append.events:
+                count, size = count + 1, size + len(data)
+        return count, size
+
     def resolve(self, result: Appended | DaybookError) -> None:
         """Answer the caller, unless it has gone away."""
         if self.answer.done():
@@ -120,11 +128,7 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
         if earlier is not None:
             made.results.append((request, replace(earlier, repeated=True)))
             continue
-        error = (
-            _fence_error(request.fence, known, made)
-            or _version_error(request.appends, known, made)
-            or _track_error(request.track, known, made)
-        )
+        error = _refusal(request, known, made)
         if error is not None:
             made.refused.append((request, error))
             continue
@@ -133,9 +137,16 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
     return made
 
 
-def _fence_error(fence: Fence | None, known: Known, made: Plan) -> FencedOut | None:
-    if fence is None:
-        return None
+def _refusal(request: Request, known: Known, made: Plan) -> DaybookError | None:
+    """Why a request cannot be; most have neither fence nor follower."""
+    if request.fence is not None and (error := _fence_error(request.fence, known, made)):
+        return error
+    if request.track is not None and (late := _track_error(request.track, known, made)):
+        return late
+    return _version_error(request.appends, known, made)
+
+
+def _fence_error(fence: Fence, known: Known, made: Plan) -> FencedOut | None:
     current = known.epochs.get(fence.lease, made.fences.get(fence.lease))
     if current is not None and current != fence.epoch:
         return FencedOut(fence.lease, fence.epoch, current)
@@ -144,15 +155,14 @@ def _fence_error(fence: Fence | None, known: Known, made: Plan) -> FencedOut | N
 
 def _version_error(appends: Sequence[EncodedAppend], known: Known, made: Plan) -> ConcurrencyError | None:
     for append in appends:
+        expected = append.expected_version
         actual = _version(append.stream, known, made)
-        if append.expected_version not in {ANY_VERSION, actual} and actual is not None:
-            return ConcurrencyError(append.stream, append.expected_version, actual)
+        if actual is not None and expected not in (actual, ANY_VERSION):
+            return ConcurrencyError(append.stream, expected, actual)
     return None
 
 
-def _track_error(track: Track | None, known: Known, made: Plan) -> AlreadyTracked | None:
-    if track is None:
-        return None
+def _track_error(track: Track, known: Known, made: Plan) -> AlreadyTracked | None:
     found = made.tracked.get(track.name, known.tracked.get(track.name))
     if found is not None and found >= track.position:
         return AlreadyTracked(track.name, track.position, found)

@@ -44,6 +44,25 @@ WITH fenced AS (
 )
 SELECT true FROM moved, pg_notify('daybook_events', position::text)
 """
+_APPEND_ONE: Final = """
+WITH moved AS (
+    UPDATE log_head SET position = $3, hash = $4
+    WHERE single AND position = $1 AND hash = $2
+    RETURNING position
+), remembered AS (
+    INSERT INTO appends SELECT $5::uuid, position, position FROM moved
+), written AS (
+    INSERT INTO events (position, stream, version, type, schema_version, recorded_at, event_id, causation_id,
+        correlation_id, actor, slot, data, hash, category)
+    SELECT position, $6::text, $7::bigint, $8::text, $9::integer, $10::bigint, $11::uuid, $12::uuid,
+        $13::uuid, $14::text, $15::bigint, $16::bytea, $4,
+        CASE WHEN starts_with($8::text, 'market.') THEN 'market' ELSE 'domain' END
+    FROM moved
+)
+SELECT true FROM moved, pg_notify('daybook_events', position::text)
+"""
+"""The same for a lone event of a known stream, without a lease: two thirds of the server's work."""
+
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
@@ -59,10 +78,14 @@ class LogSession:
     """The writer's own connection."""
 
     def __init__(
-        self, connection: asyncpg.Connection[asyncpg.Record], append: PreparedStatement[asyncpg.Record]
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        append: PreparedStatement[asyncpg.Record],
+        append_one: PreparedStatement[asyncpg.Record],
     ) -> None:
         self._connection = connection
         self._append = append
+        self._append_one = append_one
 
     @classmethod
     async def open(cls, database_url: str) -> Self:
@@ -76,7 +99,7 @@ class LogSession:
         with explained():
             # Its plan depends on nothing it is given, and planning costs more than executing.
             await connection.execute("SET plan_cache_mode = force_generic_plan")
-            return cls(connection, await connection.prepare(_APPEND))
+            return cls(connection, await connection.prepare(_APPEND), await connection.prepare(_APPEND_ONE))
 
     def terminate(self) -> None:
         """Drop the connection at once; the server rolls back what was open."""
@@ -93,6 +116,8 @@ class LogSession:
             asyncpg.PostgresError, OSError: whatever the server or the connection says.
         """
         try:
+            if len(made.rows) == 1 and not made.unseen and not made.fences:
+                return bool(await self._append_one.fetchval(*_lone_arguments(made)))
             return bool(await self._append.fetchval(*_arguments(made)))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "appends_pkey" and not self._connection.is_in_transaction():
@@ -167,3 +192,9 @@ def _arguments(made: Plan) -> tuple[Any, ...]:
         list(made.fences), list(made.fences.values()), list(made.unseen), list(made.unseen.values()),
         appends, made.rows,
     )  # fmt: skip
+
+
+def _lone_arguments(made: Plan) -> tuple[Any, ...]:
+    """The parameters of the statement for a lone event; its position and hash are the head's."""
+    (append_id,) = (request.append_id for request, result in made.results if not result.repeated)
+    return (*made.before, *made.head, append_id, *made.rows[0][1:12])

@@ -119,11 +119,11 @@ class CoalescingWriter:
     async def _next_batch(self) -> list[Request]:
         """Everything that waits, up to the limits; callers that went away are left out."""
         batch = [await self._queue.get()]
-        events, size = _weight(batch[0])
+        events, size = batch[0].weight()
         while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES and not self._queue.empty():
             request = self._queue.get_nowait()
             if not request.answer.done():
-                more_events, more_size = _weight(request)
+                more_events, more_size = request.weight()
                 events, size = events + more_events, size + more_size
                 batch.append(request)
         return batch
@@ -222,12 +222,4 @@ def _needs_survey(batch: Sequence[Request], known: Known) -> bool:
         append.expected_version == ANY_VERSION and append.stream not in known.versions
         for request in batch
         for append in request.appends
-    )
-
-
-def _weight(request: Request) -> tuple[int, int]:
-    """Events and bytes of a request."""
-    return (
-        sum(len(append.events) for append in request.appends),
-        sum(len(data) for append in request.appends for _, _, data in append.events),
     )
