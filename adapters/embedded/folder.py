@@ -114,13 +114,16 @@ class Folder:
         return Path(tempfile.mkdtemp(prefix="daybook-", dir="/tmp"))
 
     def write_private(self, path: Path, text: str) -> None:
-        """Write a file that only its owner can read, all of it or nothing."""
+        """Write a file that only its owner can read, all of it or nothing, also when the power fails."""
         beside = path.with_name(path.name + ".new")
         beside.unlink(missing_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
         beside.replace(path)
+        sync_names(path.parent)
 
     def is_new(self) -> bool:
         """Whether nobody has laid it out yet."""
@@ -134,6 +137,15 @@ class Folder:
             (self.root / file).unlink(missing_ok=True)
         if made_folder and not any(self.root.iterdir()):
             self.root.rmdir()
+
+
+def sync_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_folder(data_dir: Path) -> tuple[Folder, bool]:
@@ -212,6 +224,7 @@ def _make(root: Path) -> bool:
         root.mkdir(mode=0o700)
     except FileExistsError:
         return False
+    sync_names(root.parent)
     return True
 
 
