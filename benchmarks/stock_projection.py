@@ -221,3 +221,7 @@ class Stock:
         tables = "counted_tracking, added_tracking, count_view, pnl_orders, pnl_daily"
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(SQL(f"DROP TABLE IF EXISTS {tables}"))
+
+    def close(self) -> None:
+        """Give its connections back."""
+        self.application.close()
