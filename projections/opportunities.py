@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import to_builtins
 
-from domain.trading.events import Leg, OpportunityDeclined, OpportunityFound, OrderPlaced
+from domain.trading.events import Costs, Leg, OpportunityDeclined, OpportunityFound, OrderPlaced
 from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import (
     Keys,
@@ -170,7 +170,7 @@ def _found(rows: Rows, event: FoldEvent) -> None:
             "wallet": name_of(facts.wallet),
             "status": OpportunityStatus.FOUND.value,
             "legs": to_builtins(facts.legs),
-            "cost_lamports": facts.costs.total_lamports,
+            "cost_lamports": _total(facts.costs),
             "expected_profit_lamports": facts.expected_profit_lamports,
             "slot": facts.slot,
             "found_at": event.recorded_at,
@@ -182,6 +182,11 @@ def _found(rows: Rows, event: FoldEvent) -> None:
             "correlation_id": str(event.cause.correlation_id),
         },
     )
+
+
+def _total(costs: Costs) -> int:
+    """Summed here: a lean event carries the figures, not the methods of their class."""
+    return costs.base_fee_lamports + costs.priority_fee_lamports + costs.tip_lamports
 
 
 def _declined(rows: Rows, event: FoldEvent) -> None:

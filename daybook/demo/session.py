@@ -147,6 +147,7 @@ class _Demo:
             reconciliation=reconciliation,
             verified_events=await _verified(daybook),
             lag=max([await runner.lag() for runner in daybook.runners]),
+            dead_letters=len(await daybook.reads.dead_letters()),
             unfinished=unfinished,
         )
 

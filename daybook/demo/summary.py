@@ -27,6 +27,7 @@ class Summary:
         reconciliation: the wallet's balances by the log and by the chain.
         verified_events: how many events of the hash chain verify; none when it does not.
         lag: positions that the slowest projection is behind.
+        dead_letters: events that a projection could not fold.
         unfinished: orders still open when the time to wait for them was over.
     """
 
@@ -37,6 +38,7 @@ class Summary:
     reconciliation: Reconciliation
     verified_events: int | None
     lag: int
+    dead_letters: int
     unfinished: int
 
     @property
@@ -47,6 +49,7 @@ class Summary:
             and self.verified_events == self.log_events
             and self.jetstream_events == self.log_events
             and self.lag == 0
+            and self.dead_letters == 0
             and self.unfinished == 0
         )
 
@@ -71,6 +74,7 @@ class Summary:
             "reconciled": self.reconciliation.agrees,
             "chain_verified": self.verified_events == self.log_events,
             "lag": self.lag,
+            "dead_letters": self.dead_letters,
             "detect_to_land_ms": self.tally.detect_to_land_ms(),
         }
 
@@ -92,7 +96,7 @@ class Summary:
         self._show_balances()
         verdict = "BROKEN" if self.verified_events is None else "verifies from first to last event"
         say(f"hash chain   {verdict}")
-        say(f"projections  {self.lag} positions behind")
+        say(f"projections  {self.lag} positions behind, {self.dead_letters} dead letters")
         say()
         say("The books equal the chain, to the lamport." if self.proven else "The books are NOT proven.")
 

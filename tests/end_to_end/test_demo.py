@@ -45,6 +45,7 @@ def check_summary(summary: dict[str, Any]) -> None:
     assert summary["reconciled"] is True
     assert summary["chain_verified"] is True
     assert summary["lag"] == 0
+    assert summary["dead_letters"] == 0
     assert summary["jetstream_events"] == summary["log_events"] > 0
     assert summary["orders"] == (
         summary["trades_landed"] + summary["trades_failed"] + summary["orders_abandoned"]

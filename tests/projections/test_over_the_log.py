@@ -10,15 +10,16 @@ from builders import History, landed_trade, random_history
 
 from adapters.memory.read_store import MemoryReadStore
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
 from commands.ports import StreamAppend
 from domain.errors import ReadStoreUnavailable
 from domain.events import RecordedEvent, derived_id
-from projections import pnl, stories, trade_history, wallet_balances
+from projections import opportunities, pnl, stories, trade_history, wallet_balances
 from projections.runner import ProjectionRunner
 
-MODELS = (wallet_balances.READ_MODEL, pnl.READ_MODEL, trade_history.READ_MODEL, stories.READ_MODEL)
+MODELS = tuple(module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories))
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ async def append(log: PostgresEventLog, events: list[RecordedEvent]) -> None:
 async def test_what_is_followed_live_equals_what_is_folded_afterwards(
     log: PostgresEventLog, store: PostgresReadStore
 ) -> None:
-    """While the log grows the runners follow it; a reader who waits for the last position sees it all."""
+    """While the log grows the runners follow it; who waits for the last position sees it all."""
     events = random_history(21, 25).events
-    runners = [ProjectionRunner(model, log, store, idle_s=0.02) for model in MODELS]
+    runners = [ProjectionRunner(model, FoldSource(log, model), store, idle_s=0.02) for model in MODELS]
     running = [asyncio.create_task(runner.run()) for runner in runners]
     try:
         await append(log, events)
@@ -69,6 +70,10 @@ async def test_what_is_followed_live_equals_what_is_folded_afterwards(
     )
     assert await pnl.pnl(store, by=pnl.Grouping.DAY) == await pnl.pnl(again, by=pnl.Grouping.DAY)
     assert await wallet_balances.wallet_balances(store) == await wallet_balances.wallet_balances(again)
+    found = await opportunities.opportunities(store, first=500)
+    assert found == await opportunities.opportunities(again, first=500)
+    assert found.items
+    assert await store.dead_letters() == []
 
 
 async def test_a_story_is_read_back_from_the_log(log: PostgresEventLog, store: PostgresReadStore) -> None:
