@@ -52,6 +52,12 @@ class EventReader(Protocol):
         """The newest position; 0 for an empty log."""
         ...
 
+    def follow(
+        self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncIterator[list[RecordedEvent]]:
+        """History from `after`, then live, without gap or double, in non-empty batches, until closed."""
+        ...
+
     async def read_stream(
         self, stream: str, after_version: int = 0, limit: int = 10_000
     ) -> list[RecordedEvent]:

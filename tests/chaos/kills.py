@@ -33,8 +33,8 @@ from adapters.postgres.connections import AWAY
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import open_read_store
-from daybook.app import READ_MODELS
 from domain.errors import DaybookError
+from projections.catalogue import READ_MODELS
 
 PARTS: Final = Path(__file__).parent / "parts"
 VICTIMS: Final = ("writer", "relay", "projector", "postgres", "nats")

@@ -16,8 +16,8 @@ from adapters.jetstream.streams import STREAMS, connected
 from adapters.memory.read_store import MemoryReadStore
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.read_store import open_read_store
-from daybook.app import READ_MODELS
 from domain.errors import LogCorrupt
+from projections.catalogue import READ_MODELS
 from projections.ports import ReadStore, Row
 from projections.runner import ProjectionRunner
 

@@ -16,9 +16,10 @@ from chaos.parts import naive
 from waiting import until_open
 
 from adapters.jetstream.relay import Relay
+from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.read_store import open_read_store
-from daybook.app import READ_MODELS
 from domain.errors import ReadStoreUnavailable
+from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
 
 
@@ -35,7 +36,9 @@ async def projector(config: dict[str, Any]) -> None:
         while True:
             with contextlib.suppress(ReadStoreUnavailable):
                 async with open_read_store(url) as reads:
-                    runners = [ProjectionRunner(model, log, reads) for model in READ_MODELS]
+                    runners = [
+                        ProjectionRunner(model, FoldSource(log, model), reads) for model in READ_MODELS
+                    ]
                     await asyncio.gather(*(runner.run() for runner in runners), naive.projector(url))
             await asyncio.sleep(0.2)
 
