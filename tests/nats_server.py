@@ -15,10 +15,16 @@ READY_S = 10.0
 
 
 class NatsServer:
-    """JetStream in a folder, on a free loopback port that it keeps over restarts."""
+    """JetStream in a folder, on a free loopback port that it keeps over restarts.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its store.
+        sync_always: whether it syncs before it acknowledges, as a database does.
+    """
+
+    def __init__(self, folder: Path, *, sync_always: bool = False) -> None:
         self.folder = folder
+        self._sync = ", sync_interval: always" if sync_always else ""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -35,7 +41,8 @@ class NatsServer:
         config = self.folder / "nats.conf"
         store = json.dumps(str(self.folder / "store"))
         config.write_text(
-            f'server_name: "{name}"\nlisten: "127.0.0.1:{self.port}"\njetstream {{ store_dir: {store} }}\n'
+            f'server_name: "{name}"\nlisten: "127.0.0.1:{self.port}"\n'
+            f"jetstream {{ store_dir: {store}{self._sync} }}\n"
         )
         program = Path(sysconfig.get_path("scripts")) / "nats-server"
         self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
