@@ -33,7 +33,7 @@ _BODY: Final = r"""
 """
 
 _PAGE: Final = f"""
-SELECT array_agg(body), array_agg(hash), min(position) FILTER (WHERE misfiled),
+SELECT array_agg(body), string_agg(hash, ''::bytea), min(position) FILTER (WHERE misfiled),
     (SELECT array_agg(hash ORDER BY index) FROM audit_nodes
         WHERE $3 AND level = {TILE_LEVEL} AND index >= $1 / {TILE} AND index < $2 / {TILE})
 FROM (
@@ -131,7 +131,7 @@ class RecordPages:
         rows = await self._log.read_rows(after, through - after + 1, through=through)
         if len(rows) != through - after:
             return None
-        return Page([b"".join(body(row[:-1])) for row in rows], [row.hash for row in rows], tiles)
+        return Page([b"".join(body(row[:-1])) for row in rows], b"".join(row.hash for row in rows), tiles)
 
     async def explain(self, after: int, before: bytes, through: int) -> LogCorrupt | None:
         """What is wrong with rows that did not verify, one by one, from a hash known to be good."""

@@ -26,12 +26,12 @@ class Page:
 
     Attributes:
         bodies: header and data of each row: what stands behind the previous hash when it is hashed.
-        hashes: the hash that each row holds.
+        hashes: the hash that each row holds, 32 bytes each, one after the other.
         tiles: kept roots of the tiles that end within the page; empty where they are not used.
     """
 
     bodies: Sequence[bytes]
-    hashes: Sequence[bytes]
+    hashes: bytes
     tiles: Sequence[bytes] = ()
 
 
@@ -71,9 +71,8 @@ class Walk:
         """Verify the next rows; gives the position of the first that is not as it was written."""
         before = self.hash
         found = [before := sha256(before + body).digest() for body in page.bodies]
-        if found != page.hashes:
-            pairs = zip(found, page.hashes, strict=True)
-            return self.position + 1 + next(place for place, (ours, its) in enumerate(pairs) if ours != its)
+        if b"".join(found) != page.hashes:
+            return self.position + 1 + _first_difference(found, page.hashes)
         self.position += len(found)
         self.hash = before
         if self.tiled:
@@ -89,3 +88,10 @@ class Walk:
         frontier = Frontier(self._frontier.size, self._frontier.roots)
         frontier.extend(self._recent)
         return frontier
+
+
+def _first_difference(found: Sequence[bytes], hashes: bytes) -> int:
+    for place, ours in enumerate(found):
+        if ours != hashes[32 * place : 32 * place + 32]:
+            return place
+    return len(found)
