@@ -55,7 +55,7 @@ class Stage:
         self.writers = 0
 
     async def start(self, kind: str) -> None:
-        """One more of a kind; a writer is waited for."""
+        """One more of a kind, waited for until it is at work."""
         if kind == "writer":
             self.writers += 1
             name = f"w{self.writers}"
@@ -73,9 +73,9 @@ class Stage:
             env={**os.environ, "PYTHONPATH": found},
         )  # fmt: skip
         self.processes[kind].append(process)
-        if kind == "writer" and process.stdout is not None:
+        if process.stdout is not None:
             said = await asyncio.wait_for(process.stdout.readline(), START_S)
-            assert said == b"ready\n", f"a writer did not start: {said!r}"
+            assert said == b"ready\n", f"{kind} did not start: {said!r}"
 
     async def kill(self, victim: str) -> None:
         """Kill -9; a process of ours is started again, a server by its supervisor."""

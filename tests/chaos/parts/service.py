@@ -9,24 +9,40 @@ import asyncio
 import contextlib
 import json
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from chaos.parts import naive
-from waiting import until_open
+from waiting import until, until_open
 
 from adapters.jetstream.relay import Relay
 from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.read_store import open_read_store
 from domain.errors import ReadStoreUnavailable
 from projections.catalogue import READ_MODELS
-from projections.runner import ProjectionRunner
+from projections.runner import ProjectionRunner, RunnerState
+
+READY_S: Final = 120.0
 
 
 async def relay(config: dict[str, Any]) -> None:
     """Deliver the log, for ever."""
     ours = Relay(config["database_url"], config["nats_url"])
-    await asyncio.gather(ours.run(), naive.relay(config["database_url"], config["nats_url"]))
+    await asyncio.gather(
+        ours.run(), naive.relay(config["database_url"], config["nats_url"]), _say_when(lambda: ours.active)
+    )
+
+
+def _all_run(runners: Sequence[ProjectionRunner]) -> bool:
+    return all(runner.status.state is RunnerState.RUNNING for runner in runners)
+
+
+async def _say_when(ready: Callable[[], bool]) -> None:
+    """Tell the parent, which kills nobody who is not at work yet."""
+    await until(ready, timeout_s=READY_S)
+    print("ready", flush=True)  # noqa: T201 - the parent waits for it
 
 
 async def projector(config: dict[str, Any]) -> None:
@@ -39,7 +55,11 @@ async def projector(config: dict[str, Any]) -> None:
                     runners = [
                         ProjectionRunner(model, FoldSource(log, model), reads) for model in READ_MODELS
                     ]
-                    await asyncio.gather(*(runner.run() for runner in runners), naive.projector(url))
+                    await asyncio.gather(
+                        *(runner.run() for runner in runners),
+                        naive.projector(url),
+                        _say_when(partial(_all_run, runners)),
+                    )
             await asyncio.sleep(0.2)
 
 
