@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from eventsourcing.domain import CanInitAggregate, CanMutateAggregate
@@ -102,8 +102,7 @@ class CreatedEvent(AggregateEvent, CanInitAggregate[str]):
     originator_topic: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why something is appended, carried by every event.
 
     Attributes:
@@ -117,9 +116,8 @@ class Cause:
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
-    """An event as it stands in the log, with its envelope.
+class RecordedEvent(NamedTuple):
+    """An event as it stands in the log, with its envelope: a tuple, since millions are made in a replay.
 
     Attributes:
         position: its place in the whole log, from 1, contiguous, in commit order.

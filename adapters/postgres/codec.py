@@ -128,6 +128,8 @@ def decode(topic: str, class_version: int, data: bytes, stream: str, version: in
     """
     cls = EVENT_TYPES.get(topic)
     try:
+        if cls in _CODECS and class_version == cls.class_version:
+            return _CODECS[cls].decode(data, stream, version)
         if cls is None and topic.startswith(PREFIX):
             return unpack(topic, data)
         if cls is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from functools import cache, lru_cache
+from typing import Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from adapters.postgres.codec import decode, encode
@@ -20,6 +21,9 @@ MAX_NAME_BYTES: Final = 200
 
 MAX_EVENTS: Final = 10_000
 """Of one append: more than any decision makes, and still one short transaction."""
+
+KNOWN_NAMES: Final = 10_000
+"""Names that were checked lately: streams, types and actors come again and again."""
 
 _I64_MAX: Final = 2**63 - 1
 
@@ -50,11 +54,14 @@ class StoredEvent(NamedTuple):
         Raises:
             DecodeError: when the bytes do not fit their type.
         """
+        (
+            position, stream, version, topic, class_version, recorded_at, id_, causation, correlation, actor,
+            slot, data, _,
+        ) = self  # fmt: skip
         return RecordedEvent(
-            self.position, self.stream, self.version, self.topic, self.class_version, self.recorded_at,
-            self.event_id, Cause(self.correlation_id, self.causation_id, self.actor),
-            None if self.slot is None else Slot(self.slot),
-            decode(self.topic, self.class_version, self.data, self.stream, self.version, self.position),
+            position, stream, version, topic, class_version, recorded_at, id_,
+            Cause(correlation, causation, actor), cast("Slot | None", slot),
+            decode(topic, class_version, data, stream, version, position),
         )  # fmt: skip
 
 
@@ -101,20 +108,23 @@ def check_appends(appends: Sequence[EncodedAppend]) -> None:
 
 
 def _check_batch(appends: Sequence[StreamAppend] | Sequence[EncodedAppend], at_most: int) -> None:
-    if not appends or not all(append.events for append in appends):
+    sizes = [len(append.events) for append in appends]
+    if not sizes or not all(sizes):
         raise InvalidInput("an append without events was asked for: append at least one event to each stream")
-    if len({append.stream for append in appends}) != len(appends):
+    if len(sizes) > 1 and len({append.stream for append in appends}) != len(appends):
         raise InvalidInput("an append names a stream twice: put its events into one StreamAppend")
-    if sum(len(append.events) for append in appends) > at_most:
+    if sum(sizes) > at_most:
         raise InvalidInput(f"an append holds more than {at_most} events: split it")
 
 
 def _check_append(append: StreamAppend | EncodedAppend) -> None:
     _check_name("stream", append.stream)
     _check_name("actor", append.cause.actor)
-    for what, number in (("recorded_at", append.recorded_at), ("slot", append.slot or 0)):
-        if not 0 <= number <= _I64_MAX:
-            raise InvalidInput(f"{what} {number} of an append to {append.stream!r} is not a 64-bit count")
+    if not (0 <= append.recorded_at <= _I64_MAX and 0 <= (append.slot or 0) <= _I64_MAX):
+        raise InvalidInput(
+            f"recorded_at {append.recorded_at} or slot {append.slot} of an append to {append.stream!r} is "
+            "not a 64-bit count"
+        )
     if append.expected_version < ANY_VERSION:
         raise InvalidInput(f"expected version {append.expected_version} of {append.stream!r} is below -1")
 
@@ -131,11 +141,17 @@ def _encode_append(append: StreamAppend) -> EncodedAppend:
 
 
 def _encode_event(append: StreamAppend, event: DomainEvent, version: int) -> tuple[str, int, bytes]:
-    if isinstance(event, AggregateEvent):
-        _check_origin(append, event, version)
+    if _is_aggregates(type(event)):
+        _check_origin(append, cast("AggregateEvent", event), version)
     data = encode(event)
     _check_size(event.TOPIC, append.stream, data)
     return event.TOPIC, event.class_version, data
+
+
+@cache
+def _is_aggregates(cls: type[object]) -> bool:
+    """Remembered: asking an abstract base class costs as much as encoding."""
+    return issubclass(cls, AggregateEvent)
 
 
 def _check_size(topic: str, stream: str, data: bytes) -> None:
@@ -160,6 +176,7 @@ def _check_origin(append: StreamAppend, event: AggregateEvent, version: int) -> 
         )
 
 
+@lru_cache(KNOWN_NAMES)
 def _check_name(what: str, name: str) -> None:
     if not name or not name.isprintable() or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
         raise InvalidInput(

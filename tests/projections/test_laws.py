@@ -124,8 +124,7 @@ async def test_an_order_nobody_placed_halts_the_money() -> None:
 
 
 def _at(event: RecordedEvent, position: int) -> RecordedEvent:
-    fields: dict[str, Any] = {name: getattr(event, name) for name in event.__slots__}
-    return RecordedEvent(**{**fields, "position": position})
+    return event._replace(position=position)
 
 
 def _counted(names: Any) -> dict[str, int]:  # noqa: ANN401 - any iterable of names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -75,7 +74,7 @@ async def test_the_last_of_a_batch_counts_and_a_repeated_batch_changes_nothing(
 
 async def test_a_gap_shows_no_price(prices: HotPrices, pool: str) -> None:
     gap = MarketGap("ws", 1, 2, 3, "lost")
-    await prices.handle([replace(seen(9, pool, 1), topic=gap.TOPIC, event=gap)])
+    await prices.handle([seen(9, pool, 1)._replace(topic=gap.TOPIC, event=gap)])
     assert await reserves(prices, pool) == []
 
 
