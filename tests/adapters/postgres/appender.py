@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -49,10 +50,9 @@ async def main(url: str, name: str, callers: int, count: int) -> None:
         work = asyncio.gather(*(caller(log, f"pool-{name}-{n}", count) for n in range(callers)))
         closed = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         await asyncio.wait({asyncio.ensure_future(work), closed}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            await work
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        if not work.done():
+            os._exit(0)  # told to stop, or orphaned: what was acknowledged is printed, nothing else matters
+        await work
 
 
 if __name__ == "__main__":
