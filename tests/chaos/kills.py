@@ -194,8 +194,8 @@ async def look_up(urls: StackUrls, log: PostgresEventLog, folder: Path) -> dict[
 def passed(figures: dict[str, Any]) -> bool:
     """Whether ours kept every promise, on a log that was worth the trouble."""
     zero = (
-        "lost_appends", "double_events", "stream_gaps", "read_model_differences", "delivery_missing",
-        "delivery_double", "delivery_disordered",
+        "lost_appends", "double_events", "stream_gaps", "read_model_differences", "dead_letters",
+        "delivery_missing", "delivery_double", "delivery_disordered",
     )  # fmt: skip
     whole = figures["chain"] == "verified" and figures["delivered"] == figures["appended"]
     return whole and not any(figures[name] for name in zero) and figures["acknowledged"] > 0

@@ -83,10 +83,12 @@ async def read_model_figures(url: str, log: PostgresEventLog) -> dict[str, Any]:
                 rows += len(theirs)
                 different += sum(a != b for a, b in zip(ours, theirs, strict=False))
                 different += abs(len(ours) - len(theirs))
+        letters = [f"{one.name} at {one.position}: {one.error}" for one in await kept.dead_letters()]
     counted = await log.pool.fetchval("SELECT count(*) FROM events")
     return {
         "read_model_rows": rows,
         "read_model_differences": different,
+        "dead_letters": letters,
         "control_projector_off_by": int(await _naive_count(url)) - counted,
     }
 

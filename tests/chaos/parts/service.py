@@ -64,5 +64,8 @@ async def projector(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # errors only
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(40),  # errors only
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     asyncio.run({"relay": relay, "projector": projector}[sys.argv[1]](json.loads(sys.argv[2])))
