@@ -17,6 +17,7 @@ from domain.errors import (
     DaybookError,
     InvalidInput,
     LogUnavailable,
+    NotServedYet,
     ProjectionError,
     ReadModelBehind,
     ReadStoreUnavailable,
@@ -71,6 +72,8 @@ def problem_of(error: BaseException) -> tuple[Problem, int]:
         return Problem("bad_input", str(error), _HINTS[400][1]), 400
     if isinstance(error, ReadModelBehind):
         return Problem("behind", str(error), "Ask again a little later, or without minPosition."), 503
+    if isinstance(error, NotServedYet):
+        return Problem("behind", str(error), "Ask again when the new version answers."), 503
     if isinstance(error, ReadStoreUnavailable | LogUnavailable | TimeoutError):
         _log.warning("answer_unavailable", error=str(error))
         return Problem("unavailable", "A database did not answer in time.", _HINTS[503][1]), 503
