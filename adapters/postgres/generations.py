@@ -6,6 +6,7 @@ log's tables are Alembic's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -90,8 +91,16 @@ VIEW_LOCK_S: Final = 0.5
 """To wait for people who read the views while a generation is swapped in; the rebuild tries again."""
 
 
+BUILDS: Final = 2
+"""Rebuilds of one process at a time: each holds up to three connections, and readers want the others."""
+
+
 class Generations(ReadPool):
     """Makes, lists, swaps and drops generations."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        super().__init__(pool)
+        self._builds = asyncio.Semaphore(BUILDS)
 
     async def prepare(self, projection: Projection) -> Generation:
         """The generation that answers for this name, maybe of another version; made empty where none is.
@@ -131,7 +140,7 @@ class Generations(ReadPool):
         Raises:
             RebuildUnderWay: another process holds it.
         """
-        async with self._connection("rebuild", projection.name) as connection:
+        async with self._builds, self._connection("rebuild", projection.name) as connection:
             if not await connection.fetchval(_TRY_BUILD, projection.name):
                 raise RebuildUnderWay(
                     f"read model {projection.name!r} is being rebuilt by another process: wait until "

@@ -152,6 +152,19 @@ async def test_a_new_version_is_built_in_the_background_while_the_old_one_answer
     assert states == [(1, State.OLD), (2, State.LIVE)]
 
 
+async def test_all_may_be_rebuilt_at_once(store: PostgresReadStore) -> None:
+    """Each holds connections for long; they take turns, so that none starves and readers find one free."""
+    log = ListLog(random_history(37, 10).events)
+    models = [replace_name(FIRST, f"totals_{number}") for number in range(8)]
+    built = await asyncio.gather(*(rebuild(model, log, store) for model in models))
+    assert all(one.verified is not None and one.generation.number == 2 for one in built)
+
+
+def replace_name(model: ReadModel, name: str) -> ReadModel:
+    """The same fold under another name."""
+    return ReadModel(name, model.version, model.tables, model.steps, halts_on_poison=True)
+
+
 async def test_a_rebuild_that_was_killed_is_gone_on_with(store: PostgresReadStore, database: str) -> None:
     """Kill -9 in the middle: the live one answers as before, and the next rebuild goes on from there."""
     model, events = trade_history.READ_MODEL, random_history(33, 40).events
