@@ -157,9 +157,11 @@ class Folding:
     async def _fold(self, events: Sequence[FoldEvent]) -> Rows:
         projection = self._projection
         keys: set[tuple[str, Key]] = set()
+        made: set[tuple[str, Key]] = set()
         try:
             for event in events:
-                keys.update(projection.keys(event))
+                keys.update(key for key in projection.keys(event) if key not in made)
+                made.update(projection.makes(event))
         except Exception as error:
             raise _Unfoldable(error) from error
         await self._fetch(keys)

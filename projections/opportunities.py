@@ -216,7 +216,9 @@ READ_MODEL: Final = ReadModel(
     VERSION,
     TABLES,
     {
-        "opportunity.found": Step(_new_keys, _found),
+        "opportunity.found": Step(
+            _new_keys, _found, makes=lambda event: ((OPPORTUNITIES, (name_of(event.stream),)),)
+        ),
         "opportunity.declined": Step(_own_keys, _declined),
         "order.placed": Step(_order_keys, _ordered),
     },

@@ -183,9 +183,13 @@ def _no_keys(_event: FoldEvent) -> Keys:
     return ()  # a new order reads no row
 
 
+def _order_keys(event: FoldEvent) -> Keys:
+    return ((ORDERS, (name_of(event.stream),)),)
+
+
 def _booking_keys(event: FoldEvent) -> Keys:
     facts: WalletTransferred = event.event
-    if facts.kind not in _OUTCOMES:
+    if facts.kind not in _OUTCOMES or not facts.reference:
         return ()
     return (
         (ORDERS, (name_of(facts.reference),)),
@@ -216,8 +220,8 @@ def _placed(rows: Rows, event: FoldEvent) -> None:
 def _transferred(rows: Rows, event: FoldEvent) -> None:
     facts: WalletTransferred = event.event
     outcome = _OUTCOMES.get(facts.kind)
-    if outcome is None:
-        return
+    if outcome is None or not facts.reference:
+        return  # money that no order moved: a deposit, or a fee that somebody booked by hand
     order_id, wallet = name_of(facts.reference), name_of(event.stream)
     order = known(rows, ORDERS, (order_id,), event)
     result = booked(facts.postings, wallet)
@@ -280,7 +284,7 @@ READ_MODEL: Final = ReadModel(
     VERSION,
     TABLES,
     {
-        "order.placed": Step(_no_keys, _placed, facts=("strategy", "wallet")),
+        "order.placed": Step(_no_keys, _placed, facts=("strategy", "wallet"), makes=_order_keys),
         "wallet.transferred": Step(
             _booking_keys, _transferred, facts=("kind", "reference", "signature", "slot", "postings")
         ),

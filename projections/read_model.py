@@ -25,11 +25,13 @@ class Step:
         fold: what it makes of them.
         facts: the fields of the event that either looks at, where it is worth not to decode the others; none
             means all.
+        makes: the rows it writes whole without reading them: who reads them behind it in a batch finds them.
     """
 
     keys: Callable[[FoldEvent], Keys]
     fold: Callable[[Rows, FoldEvent], None]
     facts: tuple[str, ...] | None = None
+    makes: Callable[[FoldEvent], Keys] | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +64,11 @@ class ReadModel:
     def keys(self, event: FoldEvent) -> Keys:
         """The rows that folding this event may read."""
         return self.steps[event.topic].keys(event)
+
+    def makes(self, event: FoldEvent) -> Keys:
+        """The rows that folding this event writes whole without reading them."""
+        makes = self.steps[event.topic].makes
+        return () if makes is None else makes(event)
 
     def fold(self, rows: Rows, event: FoldEvent) -> None:
         """Fold one event into the rows.

@@ -425,7 +425,7 @@ READ_MODEL: Final = ReadModel(
     VERSION,
     TABLES,
     {
-        "order.placed": Step(_new_keys, _placed),
+        "order.placed": Step(_new_keys, _placed, makes=lambda event: ((TRADES, (name_of(event.stream),)),)),
         "order.signed": Step(_order_keys, _signed),
         "order.submitted": Step(_order_keys, _submitted),
         "order.observed": Step(_order_keys, _observed),

@@ -120,6 +120,10 @@ def _reservation_keys(event: FoldEvent) -> Keys:
     return ((BALANCES, (wallet,)), (RESERVATIONS, (wallet, name_of(event.event.order))))
 
 
+def _reserved_keys(event: FoldEvent) -> Keys:
+    return ((RESERVATIONS, (name_of(event.stream), name_of(event.event.order))),)
+
+
 def _balance(rows: Rows, wallet: str, mint: str) -> Row:
     old = rows.get(BALANCES, (wallet, mint))
     if old is not None:
@@ -202,7 +206,7 @@ READ_MODEL: Final = ReadModel(
     {
         "wallet.opened": Step(_wallet_keys, _opened),
         "wallet.transferred": Step(_wallet_keys, _transferred, facts=("postings",)),
-        "wallet.funds_reserved": Step(_wallet_keys, _reserved),
+        "wallet.funds_reserved": Step(_wallet_keys, _reserved, makes=_reserved_keys),
         "wallet.funds_released": Step(_reservation_keys, _released),
         "wallet.discrepancy_found": Step(_wallet_keys, _disagreed),
     },

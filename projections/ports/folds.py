@@ -74,6 +74,10 @@ class Projection(Protocol):
         """The rows that folding this event may read: (table name, key or the beginning of a key)."""
         ...
 
+    def makes(self, event: FoldEvent) -> Collection[tuple[str, Key]]:
+        """The rows that folding this event writes whole without reading them, whole keys; maybe none."""
+        ...
+
     def fold(self, rows: Rows, event: FoldEvent) -> None:
         """Fold one event into the rows; pure, the same for live and rebuild; rows got are never changed.
 
