@@ -76,11 +76,18 @@ def is_whole(
     Positions are contiguous, so a page without gaps is whole; a selection cannot tell by itself. Only market
     events are ever archived, and never the newest ones.
     """
+    return is_complete(len(rows), rows[-1].position if rows else after, after, limit, through, topics)
+
+
+def is_complete(
+    count: int, last: int, after: int, limit: int, through: int | None, topics: Collection[str] | None
+) -> bool:
+    """As `is_whole`, of a page of so many rows up to the position `last`."""
     if topics is not None:
         return not any(topic.startswith("market.") for topic in topics)
-    if not rows or rows[-1].position - after != len(rows):
+    if not count or last - after != count:
         return False
-    return len(rows) == limit or through is None or rows[-1].position >= through
+    return count == limit or through is None or last >= through
 
 
 class ArchiveShelf:

@@ -30,6 +30,8 @@ ROW_FIELDS: Final = ("originator_id", "originator_version")
 """Fields of an aggregate's event that its row holds in columns of their own."""
 
 _CODECS: Final[dict[type[Any], EventCodec]] = {}
+_PLAIN: Final[dict[type[Any], Callable[[bytes], Any]]] = {}
+"""Decoders of the classes that need nothing but the data: market events, nearly all of a replay."""
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -128,8 +130,8 @@ def decode(topic: str, class_version: int, data: bytes, stream: str, version: in
     """
     cls = EVENT_TYPES.get(topic)
     try:
-        if cls in _CODECS and class_version == cls.class_version:
-            return _CODECS[cls].decode(data, stream, version)
+        if cls is not None and (plain := _PLAIN.get(cls)) and class_version == cls.class_version:
+            return plain(data)
         if cls is None and topic.startswith(PREFIX):
             return unpack(topic, data)
         if cls is None:
@@ -195,6 +197,8 @@ def codec_for(cls: type[Any]) -> EventCodec:
         _refuse_floats(cls)
         aggregate = any(field.name == "originator_version" for field in dataclasses.fields(cls))
         codec = _CODECS[cls] = _AggregateCodec(cls) if aggregate else _PlainCodec(cls)
+        if not aggregate:
+            _PLAIN[cls] = msgspec.json.Decoder(cls).decode
     return codec
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
+from adapters.postgres.archive_shelf import ArchiveShelf, is_complete, is_whole
 from adapters.postgres.batch import Track
 from adapters.postgres.bulk import MAX_BULK_EVENTS, BulkWriter
 from adapters.postgres.connections import connect, explain, explained, open_pool
@@ -19,7 +19,14 @@ from adapters.postgres.doorbell import Doorbell, wait
 from adapters.postgres.following import POLL_S, follow
 from adapters.postgres.hash_chain import ChainWalk
 from adapters.postgres.history import LogHistory
-from adapters.postgres.rows import COLUMNS, EncodedAppend, StoredEvent, check_appends, encode_appends
+from adapters.postgres.rows import (
+    COLUMNS,
+    EncodedAppend,
+    StoredEvent,
+    check_appends,
+    encode_appends,
+    recorded,
+)
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, Fence, StreamAppend
 from domain.errors import DaybookError, LogCorrupt, LogError
@@ -148,8 +155,12 @@ class PostgresEventLog(LogHistory):
         topics: Collection[str] | None = None,
     ) -> list[RecordedEvent]:
         """See `commands.ports.EventLog.read`."""
-        rows = await self.read_rows(after, limit, through=through, topics=topics)
-        return [row.recorded() for row in rows]
+        found = await self._page(after, limit, through, topics)
+        last = found[-1]["position"] if found else after
+        if is_complete(len(found), last, after, limit, through, topics):
+            return [recorded(row) for row in found]
+        rows = [StoredEvent._make(row) for row in found]
+        return [recorded(row) for row in await self.shelf.merged(rows, after, limit, through, topics)]
 
     async def read_rows(
         self,
@@ -165,12 +176,17 @@ class PostgresEventLog(LogHistory):
             LogError: an archive's file is not where it was put.
             LogCorrupt: an archive's file is damaged.
         """
-        query, arguments = _page_query(after, through, limit, topics)
-        with explained():
-            rows = [StoredEvent._make(row) for row in await self.pool.fetch(query, *arguments)]
+        rows = [StoredEvent._make(row) for row in await self._page(after, limit, through, topics)]
         if is_whole(rows, after, limit, through, topics):
             return rows
         return await self.shelf.merged(rows, after, limit, through, topics)
+
+    async def _page(
+        self, after: int, limit: int, through: int | None, topics: Collection[str] | None
+    ) -> list[asyncpg.Record]:
+        query, arguments = _page_query(after, through, limit, topics)
+        with explained():
+            return await self.pool.fetch(query, *arguments)
 
     async def read_stream(
         self, stream: str, after_version: int = 0, limit: int = 10_000

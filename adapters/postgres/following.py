@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from typing import Final, Protocol, TypeVar
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -58,17 +59,38 @@ async def follow(
     Commit order is position order, so whatever lies at or below the head read first is complete: once a page
     up to it comes back short, the follower has seen all of it, also where `topics` leaves events out.
     """
-    while True:
-        ring = bell.listen()
-        try:
-            head = bell.position if bell.position > after else await log.head()
-            page = await log.read(after, limit, through=head, topics=topics) if head > after else []
-        except LogUnavailable as error:
-            _log.warning("following waits for the event log", after=after, error=str(error))
-            await wait(ring, AWAY_PAUSE_S)
-            continue
-        after = page[-1].position if len(page) == limit else max(after, head)
-        if page:
-            yield page
-        if len(page) < limit:
-            await wait(ring, POLL_S)
+    ahead: asyncio.Task[list[EventT]] | None = None
+    head = 0
+    try:
+        while True:
+            ring = bell.listen()
+            try:
+                if ahead is not None:
+                    page = await ahead
+                else:
+                    head = bell.position if bell.position > after else await log.head()
+                    page = await log.read(after, limit, through=head, topics=topics) if head > after else []
+            except LogUnavailable as error:
+                ahead = None
+                _log.warning("following waits for the event log", after=after, error=str(error))
+                await wait(ring, AWAY_PAUSE_S)
+                continue
+            after = page[-1].position if len(page) == limit else max(after, head)
+            ahead = (
+                None if after >= head else await _begun(log.read(after, limit, through=head, topics=topics))
+            )
+            if page:
+                yield page
+            if len(page) < limit:
+                await wait(ring, POLL_S)
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+
+async def _begun(read: Coroutine[Any, Any, list[EventT]]) -> asyncio.Task[list[EventT]]:
+    """A read that is on its way: while the follower works on a page of history, the log fetches the next."""
+    task = asyncio.create_task(read)
+    await asyncio.sleep(0)
+    return task
