@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+import structlog
+
 from commands.aggregates import Aggregates, content_id, decisions
 from commands.ports import Clock, EventLog, Fence, PoolDirectory, StreamAppend
 from domain.chain import Address
@@ -22,6 +24,8 @@ from domain.wallets.wallet import Wallet
 
 TRIES: Final = 20
 """How often the wallet may be moved by others before we give the turn up; each try reads it anew."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Settlement:
@@ -104,6 +108,16 @@ class Settlement:
     def _book(
         self, order: Order, wallet: Wallet, record: TransactionRecord, vaults: dict[Address, Address]
     ) -> None:
+        """Book what the transaction moved; one that is in the books already moved nothing more."""
+        if record.signature in wallet.booked:
+            _log.error(
+                "an order's transaction is in the books already, though not as a trade: the order is closed "
+                "without a second booking, and profit and loss do not count it",
+                order=order.id,
+                wallet=wallet.id,
+                signature=record.signature,
+            )
+            return
         postings = postings_of(
             record,
             wallet=wallet.address,

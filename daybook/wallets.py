@@ -25,10 +25,11 @@ wallets_app = typer.Typer(help="The trading wallet's books.", no_args_is_help=Tr
 
 
 class Kind(StrEnum):
-    """Which way the money went."""
+    """Which way the money went; a fee is all that a failed transaction takes."""
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    FEE = "fee"
 
 
 @wallets_app.command()
@@ -39,7 +40,7 @@ def book(
     data_dir: DataDir = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Book a deposit or withdrawal that no order made; booked twice, it counts once."""
+    """Book a deposit, withdrawal or fee that no order made; booked twice, it counts once."""
     settings = load_settings(data_dir=data_dir)
 
     async def act(daybook: Daybook, wallet: Address) -> bool:

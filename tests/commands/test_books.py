@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
-from given import OWNER, SOL, USDC_ACCOUNT, WSOL_ACCOUNT, limits, parameters
+from given import CORRELATION, OWNER, SOL, USDC_ACCOUNT, WSOL_ACCOUNT, an_order, limits, parameters, signed
 
 from adapters.memory.event_log import MemoryEventLog
-from commands.aggregates import Aggregates, fold
+from commands.aggregates import Aggregates, decisions, fold
 from commands.reconciling import Reconciler
 from commands.strategies import Strategies
 from commands.wallets import Wallets
 from domain.chain import NATIVE, USDC, WSOL, Address, Commitment, Signature, Slot
 from domain.errors import ChainUnavailable, InvalidInput
+from domain.events import Cause
 from domain.money import Lamports
 from domain.strategies.strategy import Strategy
 from domain.transactions import BalanceChange, TransactionRecord
@@ -21,7 +24,9 @@ from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import Wallet, wallet_stream
 
 HELD = (TokenAccount(WSOL, WSOL_ACCOUNT), TokenAccount(USDC, USDC_ACCOUNT))
-DEPOSIT = Signature("deposit")
+DEPOSIT = Signature("1" * 63 + "2")
+"""63 bytes of 0 and one of 1, in base58: a signature's shape."""
+FEE = 5_000
 BANK = Address("Bank111111111111111111111111111111111111111")
 
 
@@ -30,9 +35,15 @@ class Ledger:
 
     def __init__(self) -> None:
         self.slot, self.held = 10, [5 * SOL, 0, 0]
-        change = BalanceChange(OWNER, OWNER, NATIVE, 5 * SOL)
-        paid = BalanceChange(BANK, BANK, NATIVE, -5 * SOL - 5_000)
-        self.records = {DEPOSIT: TransactionRecord(DEPOSIT, Slot(9), Lamports(5_000), None, (change, paid))}
+        self.records: dict[Signature, TransactionRecord] = {}
+        self.ran((OWNER, 5 * SOL), (BANK, -5 * SOL - FEE))
+
+    def ran(self, *moved: tuple[Address, int], error: str | None = None) -> Signature:
+        """A finalized transaction that moved these lamports."""
+        signature = Signature("1" * 63 + "23456789"[len(self.records)])
+        changes = tuple(BalanceChange(account, account, NATIVE, lamports) for account, lamports in moved)
+        self.records[signature] = TransactionRecord(signature, Slot(9), Lamports(FEE), error, changes)
+        return signature
 
     async def transaction(self, signature: Signature, commitment: Commitment) -> TransactionRecord | None:
         assert commitment is Commitment.FINALIZED
@@ -74,12 +85,79 @@ async def test_a_wallet_is_opened_once_and_a_deposit_booked_once() -> None:
 async def test_what_is_not_final_is_not_booked() -> None:
     office = await Office().with_deposit()
     with pytest.raises(ChainUnavailable, match="no such finalized transaction"):
-        await office.wallets.book(OWNER, Signature("unheard of"))
+        await office.wallets.book(OWNER, Signature("1" * 63 + "z"))
 
 
 async def test_a_wallet_that_is_not_open_has_no_books() -> None:
     with pytest.raises(InvalidInput, match="holds nothing"):
         await Office().wallets.book(OWNER, DEPOSIT)
+
+
+@pytest.mark.parametrize("slip", ["", "deposit", "1" * 63, "1" * 65, "0" * 64, "5" * 128, "1" * 10_000])
+async def test_what_is_no_signature_is_refused_before_the_node_is_asked(slip: str) -> None:
+    office = await Office().with_deposit()
+    office.ledger.records = {}
+    with pytest.raises(InvalidInput, match="no signature"):
+        await office.wallets.book(OWNER, Signature(slip))
+
+
+@pytest.mark.parametrize(
+    ("moved", "error", "kind", "why"),
+    [
+        ([(BANK, -FEE)], None, "deposit", "changes nothing"),
+        ([(OWNER, 7), (BANK, -7 - FEE)], None, "withdrawal", "that is a deposit"),
+        ([(OWNER, -7 - FEE), (BANK, 7)], None, "deposit", "that is a withdrawal"),
+        ([(OWNER, -7 - FEE), (BANK, 7)], None, "fee", "its fee is 5000"),
+        ([(OWNER, -FEE)], "slippage", "deposit", "book it as a fee"),
+        ([(OWNER, -FEE)], "slippage", "withdrawal", "book it as a fee"),
+        ([(OWNER, 7), (BANK, -7 - FEE)], None, "gift", "may be one of"),
+    ],
+)
+async def test_what_is_not_as_it_is_called_is_refused(
+    moved: list[tuple[Address, int]], error: str | None, kind: str, why: str
+) -> None:
+    """The direction, the wallet and the outcome must be those of the transaction."""
+    office = await Office().with_deposit()
+    signature = office.ledger.ran(*moved, error=error)
+    with pytest.raises(InvalidInput, match=why):
+        await office.wallets.book(OWNER, signature, kind)
+    assert len(await office.log.read_stream(wallet_stream(OWNER))) == 2
+
+
+async def test_a_failed_transaction_is_booked_as_its_fee() -> None:
+    office = await Office().with_deposit()
+    signature = office.ledger.ran((OWNER, -FEE), error="slippage")
+    assert await office.wallets.book(OWNER, signature, "fee")
+    wallet = await fold(office.log, wallet_stream(OWNER))
+    assert isinstance(wallet, Wallet)
+    assert wallet.expected == {NATIVE: 5 * SOL - FEE}
+
+
+async def test_a_wrap_paid_by_the_wallet_takes_only_its_fee() -> None:
+    """Lamports become wrapped lamports: a withdrawal of the fee, never a deposit."""
+    office = await Office().with_deposit()
+    signature = office.ledger.ran((OWNER, -SOL - FEE), (WSOL_ACCOUNT, SOL))
+    wrapped = BalanceChange(WSOL_ACCOUNT, OWNER, WSOL, SOL)
+    record = office.ledger.records[signature]
+    office.ledger.records[signature] = replace(record, changes=(*record.changes, wrapped))
+    with pytest.raises(InvalidInput, match="that is a withdrawal"):
+        await office.wallets.book(OWNER, signature)
+    assert await office.wallets.book(OWNER, signature, "withdrawal")
+
+
+async def test_the_transaction_of_an_open_order_is_left_to_it() -> None:
+    """Signed by an order that has yet to book it: refused, and the books stay as they are."""
+    office = await Office().with_deposit()
+    own = office.ledger.ran((OWNER, 7), (BANK, -7 - FEE))
+    order = signed(an_order(), own)
+    async with office.aggregates.hold(Wallet, wallet_stream(OWNER)) as wallet:
+        wallet.reserve(order.id, NATIVE, 1, Lamports(0), at=1)
+        for aggregate in (wallet, order):
+            await office.log.append(
+                decisions(aggregate, Cause(CORRELATION, None, "test"), 1), append_id=uuid4()
+            )
+    with pytest.raises(InvalidInput, match="leave it to"):
+        await office.wallets.book(OWNER, own)
 
 
 async def test_books_that_equal_the_chain_agree() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import pytest
+from ended import ended
 from eventsourcing.domain import BaseAggregate
 from given import (
     CORRELATION,
@@ -63,8 +64,7 @@ class World:
             yield
             await asyncio.sleep(0.05)  # one that would decide too much has had its time
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
     async def decided(self, name: str = "opportunity-1") -> list[str]:
         """The reasons it was declined for, or the topics of its order."""
@@ -217,8 +217,7 @@ async def test_run_again_it_counts_losses_once() -> None:
         task = asyncio.create_task(coordinator.run())
         await world.put(an_opportunity(name))
         await until(lambda name=name: world.decided(name))  # type: ignore[misc]  # mypy cannot infer this lambda
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
     assert await world.decided("opportunity-2") == ["order.placed"]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 from uuid import uuid4
 
 import pytest
+from ended import ended
 from eventsourcing.domain import BaseAggregate
 from fake_chain import NO_FAULTS, TIPPED, FakeChain
-from given import CORRELATION, OWNER, a_strategy, a_wallet, an_opportunity
+from given import CORRELATION, OWNER, a_strategy, a_wallet, an_opportunity, moved
 from waiting import until
 
 from adapters.memory.bookmarks import MemoryBookmarks
@@ -19,9 +21,11 @@ from commands.executing import Executor
 from commands.ports import unobserved
 from commands.pursuing import Means, Pace
 from commands.settling import Settlement
+from domain.chain import NATIVE, Signature, Slot
 from domain.errors import FencedOut, LogUnavailable
 from domain.events import Cause
 from domain.trading.order import Order, order_stream
+from domain.wallets.wallet import Wallet
 
 STORY = Cause(CORRELATION, None, "test")
 NAMES = [f"opportunity-{number}" for number in range(5)]
@@ -47,8 +51,10 @@ class World:
         for aggregate in aggregates:
             await self.log.append(decisions(aggregate, STORY, 1), append_id=uuid4())
 
-    async def begin(self) -> None:
+    async def begin(self, booked: Sequence[Signature] = ()) -> None:
         wallet = a_wallet()
+        for signature in booked:
+            wallet.book("deposit", signature, Slot(1), moved(NATIVE, 1), at=3)
         orders = [self._order(name) for name in NAMES]
         for order in orders:
             leg, costs = order.placed.legs[0], order.placed.costs
@@ -71,6 +77,22 @@ class World:
         return len(await self.log.read(topics={"order.landed"})) == len(NAMES)
 
 
+async def test_what_was_booked_by_hand_before_is_closed_without_a_second_booking() -> None:
+    """Five open orders whose signatures are in the books already: all close, funds free, booked once."""
+    world = World()
+    await world.begin([Signature(f"signature-{number}") for number in range(1, 6)])
+    task = asyncio.create_task(world.executor().run())
+    await until(world.all_landed)
+    await ended(task)
+    wallet = await fold(world.log, f"wallet-{OWNER}")
+    assert isinstance(wallet, Wallet)
+    assert wallet.reserved == {}
+    transfers = [r.event for r in await world.log.read(topics={"wallet.transferred"})]
+    assert len(transfers) == len({event.signature for event in transfers}) == 1 + len(NAMES)
+    assert {event.kind for event in transfers} == {"deposit"}
+    assert len(world.chain.executed()) == len(NAMES)
+
+
 @pytest.mark.parametrize("max_orders", [1, 16])
 async def test_every_open_order_is_driven_to_its_end(max_orders: int) -> None:
     """Five orders wait in the log: all land once, none is left, and the bookmark passes them."""
@@ -80,8 +102,7 @@ async def test_every_open_order_is_driven_to_its_end(max_orders: int) -> None:
     task = asyncio.create_task(executor.run())
     await until(world.all_landed)
     await until(lambda: executor.open_orders == 0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ended(task)
     assert len(world.chain.executed()) == len(NAMES)
     placed = await world.log.read(topics={"order.placed"})
     assert await world.bookmarks.load(executor.name) >= placed[-1].position
@@ -97,13 +118,11 @@ async def test_a_restart_goes_on_where_the_log_stands() -> None:
     for _ in range(6):
         task = asyncio.create_task(world.executor(max_orders=2).run())
         await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
         world.means = world._means()
     task = asyncio.create_task(world.executor().run())
     await until(world.all_landed)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ended(task)
     assert len(world.chain.executed()) == len(NAMES)
     for name in NAMES:
         order = await fold(world.log, order_stream(name))
@@ -134,8 +153,7 @@ async def test_run_again_after_the_log_was_away_it_goes_on() -> None:
     task = asyncio.create_task(executor.run())
     await until(world.all_landed)
     await until(lambda: executor.open_orders == 0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ended(task)
     assert len(world.chain.executed()) == len(NAMES)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+from ended import ended
 from eventsourcing.domain import BaseAggregate
 from given import CORRELATION, POOL_A, POOL_B, a_strategy, a_wallet, pool
 from waiting import until
@@ -44,8 +45,7 @@ async def _planning(log: MemoryEventLog) -> AsyncIterator[None]:
         yield
         await asyncio.sleep(0.05)  # a planner that would find too much has had its time
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 async def _found(log: MemoryEventLog) -> list[RecordedEvent]:

@@ -7,8 +7,9 @@ from builders import START_US, WALLET, History, Story, landed_trade
 from list_log import ListLog
 
 from adapters.memory.read_store import MemoryReadStore
-from domain.chain import USDC
+from domain.chain import NATIVE, USDC
 from domain.errors import InvalidInput
+from domain.wallets.events import Posting
 from projections import pnl
 from projections.pnl import Grouping, Pnl
 from projections.runner import ProjectionRunner
@@ -90,3 +91,11 @@ async def test_an_answer_over_too_many_days_is_refused(
     landed_trade(history, "two", strategy="b")
     with pytest.raises(InvalidInput, match="narrow it"):
         await pnl.pnl(await store_of(history))
+
+
+async def test_a_fee_that_no_order_paid_is_no_result(history: History) -> None:
+    """Booked by hand, or for an anchor on the chain: it says nothing of trading, and halts nothing."""
+    cause = history.market()
+    lines = [Posting(f"wallet:{WALLET}", NATIVE, -5_000), Posting("fees:network", NATIVE, 5_000)]
+    history.transfer(cause, WALLET, "fee", "", lines)
+    assert (await by_day(history)).results == ()
