@@ -132,6 +132,8 @@ class Coordinator:
             self._aggregates.hold(Strategy, found.strategy) as strategy,
             self._aggregates.hold(Wallet, found.wallet) as wallet,
         ):
+            if order_stream(recorded.stream) in wallet.reserved:
+                return  # another process placed the order while we waited
             refusal = self._refusal(recorded, strategy) or self._reserve(found, wallet)
             if refusal is None:
                 await self._place(recorded, strategy, wallet)
@@ -163,22 +165,26 @@ class Coordinator:
         self._step("c0")
         reserved = decisions(wallet, cause, now, recorded.slot)
         intended = decisions(order, cause, now, recorded.slot)
-        await self._append(recorded, [*reserved, *intended])
-        self._exposure.fold(order.placed)
+        if await self._append(recorded, [*reserved, *intended]):
+            self._exposure.fold(order.placed)  # the next opportunity of the batch counts it
 
     async def _decline(self, recorded: RecordedEvent, strategy: Strategy, refusal: Refusal) -> None:
         opportunity = await fold(self._log, recorded.stream)
         if not isinstance(opportunity, Opportunity):
             raise InvalidInput(f"stream {recorded.stream!r} holds no opportunity: nothing to decline")
+        if opportunity.declined is not None:
+            return  # by another process, while we waited
         now, cause = self._clock(), recorded.leads_to(NAME)
         opportunity.decline(refusal, now)
         if refusal.reason == MAX_LOSS:
             strategy.stop(MAX_LOSS, now)
         await self._append(recorded, [*decisions(opportunity, cause, now), *decisions(strategy, cause, now)])
 
-    async def _append(self, recorded: RecordedEvent, appends: list[StreamAppend]) -> None:
+    async def _append(self, recorded: RecordedEvent, appends: list[StreamAppend]) -> bool:
+        """Put a decision on record; false when another one is, and what we decided never happened."""
         append_id = derived_id(NAME, recorded.event_id)
         appended = await self._log.append(appends, append_id=append_id)
-        if appended.repeated:  # another process decided first: what we decided in memory never happened
+        if appended.repeated:
             for append in appends:
                 self._aggregates.forget(append.stream)
+        return not appended.repeated

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -32,7 +32,7 @@ from commands.coordinating import Coordinator
 from commands.ports import Appended, Fence, StreamAppend
 from domain.chain import NATIVE, Signature, Slot
 from domain.errors import LogUnavailable
-from domain.events import ANY_VERSION, Cause
+from domain.events import ANY_VERSION, Cause, RecordedEvent
 from domain.money import Lamports
 from domain.strategies.strategy import Strategy
 from domain.trading.order import order_stream
@@ -219,6 +219,44 @@ async def test_run_again_it_counts_losses_once() -> None:
         await until(lambda name=name: world.decided(name))  # type: ignore[misc]  # mypy cannot infer this lambda
         await ended(task)
     assert await world.decided("opportunity-2") == ["order.placed"]
+
+
+class LateLog(MemoryEventLog):
+    """A log whose followers hear of opportunities only when they may."""
+
+    def __init__(self, log: MemoryEventLog) -> None:
+        self.__dict__.update(log.__dict__)
+        self.may_hear = asyncio.Event()
+
+    async def follow(
+        self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncIterator[list[RecordedEvent]]:
+        async for batch in super().follow(after, topics=topics, limit=limit):
+            if any(recorded.topic == "opportunity.found" for recorded in batch):
+                await self.may_hear.wait()
+            yield batch
+
+
+@pytest.mark.parametrize(
+    ("strategy", "outcome"), [(a_strategy(), "order.placed"), (_stopped(), "strategy_stopped")]
+)
+async def test_a_coordinator_that_comes_late_finds_it_decided(strategy: Strategy, outcome: str) -> None:
+    """Placed or declined by another process meanwhile: nothing is appended, and it goes on deciding."""
+    world = World()
+    await world.put(strategy, a_wallet())
+    log = LateLog(world.log)
+    late = World(log)
+    async with late.coordinating():
+        async with world.coordinating():
+            await world.put(an_opportunity())
+            await until(world.decided)
+        head = await world.log.head()
+        log.may_hear.set()
+        await until(lambda: late.bookmarks.load("coordinator"))
+        assert await world.log.head() == head
+        await world.put(an_opportunity("opportunity-2"))
+        await until(lambda: world.decided("opportunity-2"))
+    assert await world.decided() == await world.decided("opportunity-2") == [outcome]
 
 
 async def test_two_coordinators_decide_once() -> None:
