@@ -226,11 +226,12 @@ class LateLog(MemoryEventLog):
 
     def __init__(self, log: MemoryEventLog) -> None:
         self.__dict__.update(log.__dict__)
-        self.may_hear = asyncio.Event()
+        self.listens, self.may_hear = asyncio.Event(), asyncio.Event()
 
     async def follow(
         self, after: int = 0, *, topics: Collection[str] | None = None, limit: int = 500
     ) -> AsyncIterator[list[RecordedEvent]]:
+        self.listens.set()
         async for batch in super().follow(after, topics=topics, limit=limit):
             if any(recorded.topic == "opportunity.found" for recorded in batch):
                 await self.may_hear.wait()
@@ -247,6 +248,7 @@ async def test_a_coordinator_that_comes_late_finds_it_decided(strategy: Strategy
     log = LateLog(world.log)
     late = World(log)
     async with late.coordinating():
+        await log.listens.wait()  # what comes from here on is news to it, not history
         async with world.coordinating():
             await world.put(an_opportunity())
             await until(world.decided)
