@@ -28,7 +28,14 @@ from domain.wallets.wallet import Wallet
 NAME: Final = "coordinator"
 
 EXPOSURE_TOPICS: Final = frozenset(
-    {"order.placed", "order.landed", "order.failed", "order.abandoned", "wallet.transferred"}
+    {
+        "order.placed",
+        "order.landed",
+        "order.failed",
+        "order.abandoned",
+        "wallet.transferred",
+        "strategy.resumed",
+    }
 )
 
 BATCH: Final = 500

@@ -8,10 +8,13 @@ from typing import Final
 from commands.aggregates import Aggregates, content_id, decisions
 from commands.ports import Chain, Clock, EventLog
 from domain.chain import NATIVE, Mint, Slot
+from domain.errors import InvalidInput
 from domain.events import Cause, derived_id
-from domain.wallets.wallet import Wallet
+from domain.refusal import Refusal
+from domain.wallets.wallet import AGREED, Wallet
 
 ACTOR: Final = "reconciler"
+OPERATOR: Final = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,14 @@ class Reconciliation:
         wallet: the wallet's stream.
         slot: of the reading; none when nothing could be compared.
         balances: by the log and by the chain, native first.
+        halted: why the wallet may not be used, after this comparison; none while it may.
         pending: why nothing could be compared now; none when it was.
     """
 
     wallet: str
     slot: Slot | None
     balances: tuple[Balance, ...]
+    halted: Refusal | None = None
     pending: str | None = None
 
     @property
@@ -44,9 +49,14 @@ class Reconciliation:
         """Whether it was compared, and books and chain are equal."""
         return self.pending is None and all(each.expected == each.actual for each in self.balances)
 
+    @property
+    def unbooked(self) -> tuple[Balance, ...]:
+        """Mints of which the chain holds more than the books know."""
+        return tuple(each for each in self.balances if each.actual > each.expected)
+
 
 class Reconciler:
-    """Compares wallets with the chain; a difference is put on record and halts the wallet.
+    """Compares wallets with the chain. To ask changes nothing; on record, a difference halts the wallet.
 
     Args:
         log: appended to.
@@ -61,8 +71,10 @@ class Reconciler:
         self._chain = chain
         self._clock = clock
 
-    async def reconcile(self, stream: str) -> Reconciliation:
+    async def reconcile(self, stream: str, *, record: bool = False) -> Reconciliation:
         """Compare one wallet, given by its stream, while no order of it is open.
+
+        With `record` the outcome has consequences: a difference halts the wallet, and equality ends a halt.
 
         The reading is taken first and the books after it, at a slot that has everything booked: whatever is
         booked between the two makes the comparison pending, never wrong.
@@ -70,7 +82,7 @@ class Reconciler:
         Raises:
             InvalidInput: there is no such wallet.
             ChainError, ChainUnavailable: the balances were not answered.
-            ConcurrencyError: the wallet was moved while a difference was put on record: compare again.
+            ConcurrencyError: the wallet was moved while the outcome was put on record: compare again.
         """
         async with self._aggregates.hold(Wallet, stream) as wallet:
             before = wallet.version
@@ -80,20 +92,48 @@ class Reconciler:
         async with self._aggregates.hold(Wallet, stream) as wallet:
             pending = _pending(wallet, before, slot)
             if pending is not None:
-                return Reconciliation(stream, None, (), pending)
-            return await self._compare(wallet, slot, actual)
+                return Reconciliation(stream, None, (), wallet.halted(), pending)
+            balances = _balances(wallet, actual)
+            if record:
+                await self._conclude(wallet, slot, balances)
+            return Reconciliation(wallet.id, slot, balances, wallet.halted())
 
-    async def _compare(self, wallet: Wallet, slot: Slot, actual: list[int]) -> Reconciliation:
-        mints = (NATIVE, *(held.mint for held in wallet.token_accounts))
-        pairs = zip(mints, actual, strict=True)
-        balances = tuple(Balance(mint, wallet.expected.get(mint, 0), found) for mint, found in pairs)
+    async def resolve(self, stream: str, reason: str) -> bool:
+        """Let a halted wallet be used again although books and chain may differ; false when it is not halted.
+
+        Args:
+            stream: the wallet's.
+            reason: why that is right, in the operator's words; kept on record.
+
+        Raises:
+            InvalidInput: there is no such wallet, or no reason is given.
+            ConcurrencyError: the wallet was moved at the same moment: try again.
+        """
+        if not reason.strip():
+            raise InvalidInput(f"{stream} is to be used again without a reason: say why the books are right")
+        async with self._aggregates.hold(Wallet, stream) as wallet:
+            halted = wallet.halted() is not None
+            wallet.resolve(reason.strip(), self._clock())
+            await self._record(wallet, OPERATOR, None)
+        return halted
+
+    async def _conclude(self, wallet: Wallet, slot: Slot, balances: tuple[Balance, ...]) -> None:
         now = self._clock()
-        for balance in balances:
-            wallet.compare(balance.mint, balance.actual, slot, now)
-        cause = Cause(derived_id("reconciliation", wallet.id, slot, wallet.version), None, ACTOR)
-        for append in decisions(wallet, cause, now, slot):
+        agreed = [wallet.compare(each.mint, each.actual, slot, now) for each in balances]
+        if all(agreed):
+            wallet.resolve(AGREED, now, slot)
+        await self._record(wallet, ACTOR, slot)
+
+    async def _record(self, wallet: Wallet, actor: str, slot: Slot | None) -> None:
+        cause = Cause(derived_id("reconciliation", wallet.id, slot, wallet.version), None, actor)
+        for append in decisions(wallet, cause, self._clock(), slot):
             await self._log.append([append], append_id=content_id(append))
-        return Reconciliation(wallet.id, slot, balances)
+
+
+def _balances(wallet: Wallet, actual: list[int]) -> tuple[Balance, ...]:
+    mints = (NATIVE, *(held.mint for held in wallet.token_accounts))
+    pairs = zip(mints, actual, strict=True)
+    return tuple(Balance(mint, wallet.expected.get(mint, 0), found) for mint, found in pairs)
 
 
 def _pending(wallet: Wallet, before: int, slot: Slot) -> str | None:

@@ -48,6 +48,7 @@ from daybook.supervise import Service
 from domain.chain import USDC, WSOL, Address
 from domain.market.events import MarketGap, PoolUpdated
 from domain.money import Lamports
+from domain.refusal import Refusal
 from domain.strategies.events import ArbitrageParameters, RiskLimits
 from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import wallet_stream
@@ -235,8 +236,15 @@ def token_accounts(wallet: Address) -> tuple[TokenAccount, ...]:
 
 async def start_trading(
     daybook: Daybook, wallet: Address, arbitrage: ArbitrageSettings, risk: RiskSettings
-) -> None:
-    """Open the wallet's books where they are new; start or reconfigure the strategy as the settings say."""
+) -> Refusal | None:
+    """Open the wallet's books where they are new; start or reconfigure the strategy as the settings say.
+
+    Returns:
+        Why the strategy does not trade; none when it does. Everything else runs all the same.
+
+    Raises:
+        InvalidInput: figures that cannot be meant.
+    """
     await daybook.wallets.open(wallet, token_accounts(wallet), Lamports(risk.reserve_lamports))
     parameters = ArbitrageParameters(
         mint=WSOL,
@@ -248,7 +256,7 @@ async def start_trading(
         max_quote_age_slots=arbitrage.max_quote_age_slots,
     )
     limits = RiskLimits(risk.max_order_input_lamports, risk.max_open_orders, Lamports(risk.max_loss_lamports))
-    await daybook.strategies.start(
+    return await daybook.strategies.start(
         STRATEGY, wallet=wallet_stream(wallet), parameters=parameters, limits=limits
     )
 

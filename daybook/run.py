@@ -12,14 +12,17 @@ from adapters.embedded.stack import attach
 from adapters.postgres.migrate import migrate
 from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
-from daybook.app import AuditPlan, Daybook, World, live, start_trading, token_accounts
+from commands.strategies import FOREIGN, STOPPED
+from daybook.app import STRATEGY, AuditPlan, Daybook, World, live, start_trading, token_accounts
 from daybook.output import DONE, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import Settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import supervised
 from domain.chain import Address
-from domain.errors import SetupError
+from domain.errors import ChainError, SetupError
+from domain.refusal import Refusal
+from domain.wallets.wallet import wallet_stream
 
 log = structlog.get_logger()
 
@@ -39,7 +42,9 @@ async def _run(settings: Settings, stop: StopRequest, *, as_json: bool) -> int:
         listening = listen(settings.api_host, settings.api_port)
         server = api_server(daybook, world)
         services = {"api": lambda: server.run_service(listening), **daybook.services}
-        await start_trading(daybook, world.signer.address, settings.arbitrage, settings.risk)
+        refusal = await start_trading(daybook, world.signer.address, settings.arbitrage, settings.risk)
+        warn_of_strategy(refusal)
+        await warn_of_wallet(daybook, world.signer.address)
         url = f"http://{settings.api_host}:{listening.getsockname()[1]}/graphql"
         _announce({"graphql_url": url, "wallet": world.signer.address}, as_json=as_json)
         async with supervised(services):
@@ -107,6 +112,37 @@ async def _refuse_missing_accounts(daybook: Daybook, wallet: Address) -> None:
                 f"wallet {wallet} has no token account for {each.mint}: "
                 f"create it with `spl-token create-account {each.mint}`, then run again"
             )
+
+
+def warn_of_strategy(refusal: Refusal | None) -> None:
+    """A strategy that does not trade keeps nothing else from running: open orders still come to their end."""
+    if refusal is not None:
+        do = {
+            STOPPED: f"look into it, then `daybook strategies resume {STRATEGY}`",
+            FOREIGN: "use its key file",
+        }
+        log.warning("no new orders are placed", found=refusal.found, do=do[refusal.reason])
+
+
+async def warn_of_wallet(daybook: Daybook, wallet: Address) -> None:
+    """Say so when the wallet is halted, or holds what is not in the books; a look, nothing is recorded."""
+    try:
+        found = await daybook.reconciler.reconcile(wallet_stream(wallet))
+    except ChainError as error:
+        log.warning("books and chain could not be compared", error=str(error))
+        return
+    if found.halted is not None:
+        log.warning(
+            "the wallet is halted, no new orders are placed",
+            found=found.halted.found,
+            do="`daybook wallets balances`, book what is missing, then `daybook wallets resolve`",
+        )
+    if found.unbooked:
+        log.warning(
+            "the chain holds more than the books, and what is not booked is not traded with",
+            found={each.mint: each.actual - each.expected for each in found.unbooked},
+            do="book your deposit: `daybook wallets book SIGNATURE`",
+        )
 
 
 def _announce(facts: dict[str, str], *, as_json: bool) -> None:

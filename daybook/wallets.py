@@ -1,4 +1,4 @@
-"""`daybook wallets book|balances`: money that moved without an order, and the books beside the chain."""
+"""`daybook wallets book|balances|resolve`: what moved without an order, and the books beside the chain."""
 
 from __future__ import annotations
 
@@ -55,25 +55,78 @@ def book(
 
 
 @wallets_app.command()
-def balances(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
-    """Hold the books against the chain, to the lamport; exit code 1 when they differ."""
+def balances(
+    *,
+    halt: Annotated[
+        bool, typer.Option("--halt", help="Put the outcome on record: a difference halts the wallet.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold the books against the chain, to the lamport; exit code 1 when they differ.
+
+    It only looks, unless --halt is given: then a difference halts the wallet, and equality ends a halt.
+    """
     settings = load_settings(data_dir=data_dir)
 
     async def act(daybook: Daybook, wallet: Address) -> Reconciliation:
         await _open(daybook, wallet, settings)
-        return await daybook.reconciler.reconcile(wallet_stream(wallet))
+        return await daybook.reconciler.reconcile(wallet_stream(wallet), record=halt)
 
     result = asyncio.run(_with_wallet(settings, act))
+    _show(result, as_json=as_json)
+    raise typer.Exit(DONE if result.agrees else NO)
+
+
+@wallets_app.command()
+def resolve(
+    *,
+    reason: Annotated[
+        str | None, typer.Option(help="Why it may be used although books and chain differ; kept on record.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a halted wallet be used again: when books and chain are equal now, or for a reason that you give.
+
+    Exit code 1 when it stays halted.
+    """
+    settings = load_settings(data_dir=data_dir)
+
+    async def act(daybook: Daybook, wallet: Address) -> Reconciliation:
+        stream = wallet_stream(wallet)
+        if reason is not None:
+            await daybook.reconciler.resolve(stream, reason)
+        found = await daybook.reconciler.reconcile(stream)
+        if found.halted and found.agrees:
+            return await daybook.reconciler.reconcile(stream, record=True)
+        return found
+
+    result = asyncio.run(_with_wallet(settings, act))
+    _show(result, as_json=as_json)
+    raise typer.Exit(NO if result.halted else DONE)
+
+
+def _show(result: Reconciliation, *, as_json: bool) -> None:
     rows = [{"mint": b.mint, "log": b.expected, "chain": b.actual} for b in result.balances]
+    halted = None if result.halted is None else result.halted.found
     if as_json:
         print_json(
-            {"wallet": result.wallet, "agrees": result.agrees, "pending": result.pending, "balances": rows}
+            {
+                "wallet": result.wallet,
+                "agrees": result.agrees,
+                "halted": halted,
+                "pending": result.pending,
+                "balances": rows,
+            }
         )
-    else:
-        for row in rows:
-            say(f"{row['mint']:<44}  {row['log']:>20} by the log  {row['chain']:>20} by the chain")
-        say(result.pending or ("equal" if result.agrees else "DIFFERENT: the wallet is halted"))
-    raise typer.Exit(DONE if result.agrees else NO)
+        return
+    for row in rows:
+        say(f"{row['mint']:<44}  {row['log']:>20} by the log  {row['chain']:>20} by the chain")
+    say(result.pending or ("equal" if result.agrees else "DIFFERENT"))
+    if result.unbooked:
+        say("the chain holds more than the books: `daybook wallets book SIGNATURE` books what came in")
+    say("usable" if halted is None else f"HALTED ({halted}): `daybook wallets resolve` ends that")
 
 
 async def _with_wallet(settings: Settings, act: Callable[[Daybook, Address], Awaitable[T]]) -> T:

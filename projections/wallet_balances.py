@@ -13,6 +13,7 @@ from typing import Final
 from domain.chain import NATIVE, Address
 from domain.wallets.events import (
     DiscrepancyFound,
+    DiscrepancyResolved,
     FundsReleased,
     FundsReserved,
     WalletOpened,
@@ -23,7 +24,7 @@ from projections.ports import Condition, FoldEvent, ReadStore, Row, Rows, Table
 from projections.read_model import Keys, ReadModel, Step, columns, known, name_of
 
 NAME: Final = "wallet_balances"
-VERSION: Final = 1
+VERSION: Final = 2
 
 BALANCES: Final = "balances"
 RESERVATIONS: Final = "reservations"
@@ -70,8 +71,8 @@ class WalletBalance:
         mint: the token; `native` for lamports.
         balance: what the log says the wallet holds.
         reserved: set aside for open orders.
-        discrepancy: whether the chain was once found to disagree.
-        actual: what the chain held when it disagreed.
+        discrepancy: whether the chain was found to disagree, and nobody resolved that since.
+        actual: what the chain held when it disagreed; none where nothing is unresolved.
         updated_position: the last event that touched this row.
         updated_slot: the slot that event speaks of.
     """
@@ -199,6 +200,11 @@ def _disagreed(rows: Rows, event: FoldEvent) -> None:
     _put(rows, event, facts.mint, discrepancy=True, actual=facts.actual)
 
 
+def _resolved(rows: Rows, event: FoldEvent) -> None:
+    facts: DiscrepancyResolved = event.event
+    _put(rows, event, facts.mint, discrepancy=False, actual=None)
+
+
 READ_MODEL: Final = ReadModel(
     NAME,
     VERSION,
@@ -209,6 +215,7 @@ READ_MODEL: Final = ReadModel(
         "wallet.funds_reserved": Step(_wallet_keys, _reserved, makes=_reserved_keys),
         "wallet.funds_released": Step(_reservation_keys, _released),
         "wallet.discrepancy_found": Step(_wallet_keys, _disagreed),
+        "wallet.discrepancy_resolved": Step(_wallet_keys, _resolved),
     },
     halts_on_poison=True,
 )

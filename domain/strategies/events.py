@@ -1,4 +1,4 @@
-"""A strategy's life: started with its parameters and limits, stopped. Stream `strategy-<name>`.
+"""A strategy's life: started with its parameters and limits, stopped, resumed. Stream `strategy-<name>`.
 
 A configuration that influences a decision is an event: otherwise the decision could not be replayed.
 """
@@ -42,7 +42,8 @@ class RiskLimits:
     Attributes:
         max_order_input: largest input of one order, base units of the strategy's mint.
         max_open_orders: orders of the strategy not yet closed.
-        max_loss_lamports: realised loss since the start at which the strategy may trade no more.
+        max_loss_lamports: realised loss since the start, or since the last resumption, at which the strategy
+            may trade no more.
     """
 
     max_order_input: int
@@ -84,6 +85,18 @@ class StrategyStopped(AggregateEvent):
 
     Attributes:
         reason: `user`, or the limit that tripped.
+    """
+
+    reason: str
+
+
+@event_type("strategy.resumed")
+@dataclass(frozen=True, kw_only=True)
+class StrategyResumed(AggregateEvent):
+    """A person let the stopped strategy take opportunities again; its losses are counted anew from here.
+
+    Attributes:
+        reason: why, in the person's words; `user` when none were given.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""The strategy: started for a wallet with parameters and limits, reconfigured, stopped for good."""
+"""The strategy: started for a wallet, with parameters and limits; reconfigured, stopped, resumed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from domain.strategies.events import (
     ArbitrageParameters,
     RiskLimits,
     StrategyReconfigured,
+    StrategyResumed,
     StrategyStarted,
     StrategyStopped,
 )
@@ -38,6 +39,7 @@ class Strategy(BaseAggregate[str]):
     Started = StrategyStarted
     Reconfigured = StrategyReconfigured
     Stopped = StrategyStopped
+    Resumed = StrategyResumed
 
     def __init__(self) -> None:
         self.kind: str
@@ -80,7 +82,7 @@ class Strategy(BaseAggregate[str]):
         """
         if not self.is_running:
             raise InvariantBroken(
-                f"{self.id} was stopped ({self.stopped}) and cannot be configured: start one of another name"
+                f"{self.id} was stopped ({self.stopped}) and cannot be configured: resume it first"
             )
         _check(parameters, limits)
         if (parameters, limits) != (self.parameters, self.limits):
@@ -93,6 +95,11 @@ class Strategy(BaseAggregate[str]):
         if self.is_running:
             self.trigger_event(StrategyStopped, timestamp=to_datetime(at), reason=reason)
 
+    def resume(self, reason: str, at: int) -> None:
+        """Take opportunities again; nothing happens when it runs. Only a person decides this."""
+        if not self.is_running:
+            self.trigger_event(StrategyResumed, timestamp=to_datetime(at), reason=reason)
+
     def evolve(self, event: AggregateEvent) -> None:
         """Fold one event."""
         match event:
@@ -103,6 +110,8 @@ class Strategy(BaseAggregate[str]):
                 self.parameters, self.limits = event.parameters, event.limits
             case StrategyStopped():
                 self.stopped = event.reason
+            case StrategyResumed():
+                self.stopped = None
             case _:
                 pass  # an event type of a later release says nothing to this one
 

@@ -1,8 +1,9 @@
 """Risk: what each strategy has at stake, and whether one more order is allowed.
 
 Asked in this order: the strategy runs; the order is not too large; not too many are open; the losses realised
-so far leave room. Realised means booked: what a closed order's transaction did to the wallet's lamports and
-wrapped SOL, fees and tip included. Other tokens left over count as nothing: better to stop early than late.
+since the strategy was started, or last resumed, leave room. Realised means booked: what a closed order's
+transaction did to the wallet's lamports and wrapped SOL, fees and tip included. Other tokens left over count
+as nothing: better to stop early than late.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from domain.chain import NATIVE, WSOL, Address
 from domain.money import Lamports
 from domain.refusal import Refusal
+from domain.strategies.events import StrategyResumed
 from domain.strategies.strategy import Strategy
 from domain.trading.events import OrderAbandoned, OrderFailed, OrderLanded, OrderPlaced
 from domain.trading.order import Order
@@ -21,7 +23,7 @@ from domain.wallets.ledger import of_account, wallet_account
 from domain.wallets.wallet import Wallet
 
 MAX_LOSS = "max_loss_lamports"
-"""The reason that stops a strategy for good."""
+"""The reason that stops a strategy until a person resumes it."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Exposure:
         return len(self._of(strategy).open_orders)
 
     def realised_lamports(self, strategy: str) -> Lamports:
-        """What the strategy's closed orders won (or, negative, lost) so far."""
+        """What the strategy's closed orders won (or, negative, lost) since it was last resumed."""
         return Lamports(self._of(strategy).realised_lamports)
 
     def fold(self, event: Any) -> None:  # noqa: ANN401 - any event of the log; most say nothing here
@@ -58,6 +60,8 @@ class Exposure:
                 self._strategy_of.pop(event.originator_id, None)
             case WalletTransferred():
                 self._realise(event)
+            case StrategyResumed():
+                self._of(event.originator_id).realised_lamports = 0
             case _:
                 pass  # says nothing of what is at stake
 

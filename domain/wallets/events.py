@@ -55,8 +55,8 @@ class WalletTransferred(AggregateEvent):
     """Money moved on chain, finalized, and is booked to the lamport.
 
     Attributes:
-        kind: `deposit`, `withdrawal`, `trade`, or `fee` (a failed transaction's fee).
-        reference: the order's stream for trades and fees; empty otherwise.
+        kind: `deposit`, `withdrawal`, `trade`, or `fee` (of a transaction that took nothing else).
+        reference: the order's stream for its trade or fee; empty for what no order made.
         signature: the transaction's id; one signature is booked once.
         slot: where it was executed.
         postings: both sides of every movement; sums to 0 for each mint.
@@ -102,7 +102,7 @@ class FundsReleased(AggregateEvent):
 @event_type("wallet.discrepancy_found")
 @dataclass(frozen=True, kw_only=True)
 class DiscrepancyFound(AggregateEvent):
-    """The chain and the log disagree; the wallet is halted until someone explains it.
+    """The chain and the log disagree; the wallet is halted until that is resolved.
 
     Attributes:
         mint: of what.
@@ -115,3 +115,19 @@ class DiscrepancyFound(AggregateEvent):
     expected: int
     actual: int
     slot: Slot
+
+
+@event_type("wallet.discrepancy_resolved")
+@dataclass(frozen=True, kw_only=True)
+class DiscrepancyResolved(AggregateEvent):
+    """The disagreement that halted the wallet is over or explained; the wallet may be used again.
+
+    Attributes:
+        mint: of the disagreement.
+        reason: `agreed` when a later comparison found books and chain equal; else the operator's words.
+        slot: the slot of that comparison; none when the operator decided without one.
+    """
+
+    mint: Mint
+    reason: str
+    slot: Slot | None

@@ -14,6 +14,7 @@ from domain.money import Lamports
 from domain.refusal import Refusal
 from domain.wallets.events import (
     DiscrepancyFound,
+    DiscrepancyResolved,
     FundsReleased,
     FundsReserved,
     Posting,
@@ -22,6 +23,9 @@ from domain.wallets.events import (
     WalletTransferred,
 )
 from domain.wallets.ledger import of_account, require_balanced, wallet_account
+
+AGREED = "agreed"
+"""Why a disagreement is over when books and chain were found equal."""
 
 
 def wallet_stream(address: Address) -> str:
@@ -50,8 +54,9 @@ class Wallet(BaseAggregate[str]):
     Reserved = FundsReserved
     Released = FundsReleased
     Discrepancy = DiscrepancyFound
+    Resolved = DiscrepancyResolved
 
-    class_version: ClassVar[int] = 1
+    class_version: ClassVar[int] = 2
     """Of the fields and the fold. Raise it when either changes: older snapshots are then thrown away."""
 
     address: Address
@@ -186,6 +191,23 @@ class Wallet(BaseAggregate[str]):
             )
         return expected == actual
 
+    def resolve(self, reason: str, at: int, slot: Slot | None = None) -> None:
+        """Let the wallet be used again; nothing happens when it is not halted.
+
+        Args:
+            reason: `AGREED`, or the operator's words.
+            at: microseconds since the epoch.
+            slot: of the comparison that agreed.
+        """
+        if self.discrepancy is not None:
+            self.trigger_event(
+                DiscrepancyResolved,
+                timestamp=to_datetime(at),
+                mint=self.discrepancy.mint,
+                reason=reason,
+                slot=slot,
+            )
+
     def evolve(self, event: AggregateEvent) -> None:
         """Fold one event."""
         match event:
@@ -202,6 +224,8 @@ class Wallet(BaseAggregate[str]):
                 self.reserved.pop(event.order, None)
             case DiscrepancyFound():
                 self.discrepancy = event
+            case DiscrepancyResolved():
+                self.discrepancy = None
             case _:
                 pass  # an event type of a later release says nothing to this one
 

@@ -18,7 +18,6 @@ from domain.chain import NATIVE, USDC, WSOL, Address, Commitment, Signature, Slo
 from domain.errors import ChainUnavailable, InvalidInput
 from domain.events import Cause
 from domain.money import Lamports
-from domain.strategies.strategy import Strategy
 from domain.transactions import BalanceChange, TransactionRecord
 from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import Wallet, wallet_stream
@@ -63,6 +62,9 @@ class Office:
         self.wallets = Wallets(self.log, self.aggregates, self.ledger, lambda: 1)  # type: ignore[arg-type]  # two methods are enough
         self.strategies = Strategies(self.log, self.aggregates, lambda: 1)
         self.reconciler = Reconciler(self.log, self.aggregates, self.ledger, lambda: 1)  # type: ignore[arg-type]  # as above
+
+    async def topics(self) -> list[str]:
+        return [recorded.topic for recorded in await self.log.read_stream(wallet_stream(OWNER))]
 
     async def with_deposit(self) -> Office:
         await self.wallets.open(OWNER, HELD, Lamports(SOL))
@@ -170,12 +172,52 @@ async def test_books_that_equal_the_chain_agree() -> None:
 async def test_a_lamport_too_few_is_found_and_halts_the_wallet() -> None:
     office = await Office().with_deposit()
     office.ledger.held[0] -= 1
-    assert not (await office.reconciler.reconcile(wallet_stream(OWNER))).agrees
-    assert not (await office.reconciler.reconcile(wallet_stream(OWNER))).agrees
-    wallet = await fold(office.log, wallet_stream(OWNER))
-    assert isinstance(wallet, Wallet)
-    assert wallet.halted() is not None
-    assert wallet.version == 3
+    for _ in range(2):
+        result = await office.reconciler.reconcile(wallet_stream(OWNER), record=True)
+        assert not result.agrees
+        assert result.halted is not None
+    assert await office.topics() == ["wallet.opened", "wallet.transferred", "wallet.discrepancy_found"]
+
+
+async def test_a_question_changes_nothing() -> None:
+    """Funds that are not booked yet are shown, and the wallet stays usable."""
+    office = await Office().with_deposit()
+    office.ledger.held[0] += 7
+    result = await office.reconciler.reconcile(wallet_stream(OWNER))
+    assert (result.agrees, result.halted) == (False, None)
+    assert [(each.expected, each.actual) for each in result.unbooked] == [(5 * SOL, 5 * SOL + 7)]
+    assert await office.topics() == ["wallet.opened", "wallet.transferred"]
+
+
+async def test_books_found_equal_end_a_halt() -> None:
+    """What was missing is booked and compared again, on record: the wallet is usable, and may halt anew."""
+    office = await Office().with_deposit()
+    office.ledger.held[0] += 7
+    reconcile = office.reconciler.reconcile
+    assert (await reconcile(wallet_stream(OWNER), record=True)).halted is not None
+    assert await office.wallets.book(OWNER, office.ledger.ran((OWNER, 7), (BANK, -7 - FEE)))
+    asked = await reconcile(wallet_stream(OWNER))
+    assert asked.agrees
+    assert asked.halted is not None
+    assert (await reconcile(wallet_stream(OWNER), record=True)).halted is None
+    resolved = (await office.log.read_stream(wallet_stream(OWNER)))[-1]
+    assert (resolved.topic, resolved.event.reason) == ("wallet.discrepancy_resolved", "agreed")
+    office.ledger.held[0] += 1
+    assert (await reconcile(wallet_stream(OWNER), record=True)).halted is not None
+
+
+async def test_a_person_may_end_a_halt_with_a_reason() -> None:
+    """The words and who said them are on record; without a halt nothing is recorded."""
+    office = await Office().with_deposit()
+    office.ledger.held[0] += 7
+    assert not await office.reconciler.resolve(wallet_stream(OWNER), "early")
+    await office.reconciler.reconcile(wallet_stream(OWNER), record=True)
+    with pytest.raises(InvalidInput, match="without a reason"):
+        await office.reconciler.resolve(wallet_stream(OWNER), " ")
+    assert await office.reconciler.resolve(wallet_stream(OWNER), "dust from an airdrop")
+    resolved = (await office.log.read_stream(wallet_stream(OWNER)))[-1]
+    assert (resolved.event.reason, resolved.cause.actor) == ("dust from an airdrop", "operator")
+    assert (await office.reconciler.reconcile(wallet_stream(OWNER))).halted is None
 
 
 @pytest.mark.parametrize("why", ["orders are open", "the node is at slot"])
@@ -193,7 +235,7 @@ async def test_what_cannot_be_compared_now_is_pending(why: str) -> None:
     assert why in (result.pending or "")
 
 
-async def test_a_strategy_is_started_reconfigured_and_stopped_for_good() -> None:
+async def test_a_strategy_is_started_reconfigured_stopped_and_resumed_by_a_person_only() -> None:
     office = await Office().with_deposit()
     start = office.strategies.start
     for most in (2, 2, 3):
@@ -201,8 +243,30 @@ async def test_a_strategy_is_started_reconfigured_and_stopped_for_good() -> None
     await office.strategies.stop("one")
     topics = [r.topic for r in await office.log.read_stream("strategy-one")]
     assert topics == ["strategy.started", "strategy.reconfigured", "strategy.stopped"]
-    with pytest.raises(InvalidInput, match="for good"):
-        await start("one", wallet="wallet-x", parameters=parameters(), limits=limits())
-    strategy = await fold(office.log, "strategy-one")
-    assert isinstance(strategy, Strategy)
-    assert strategy.limits.max_open_orders == 3
+    refusal = await start("one", wallet="wallet-x", parameters=parameters(), limits=limits())
+    assert refusal is not None
+    assert (refusal.reason, "user" in refusal.found) == ("strategy_stopped", True)
+    (strategy,) = await office.strategies.every()
+    assert not strategy.is_running
+    assert await office.strategies.resume("one", "looked into it")
+    assert not await office.strategies.resume("one")
+    assert await start("one", wallet="wallet-x", parameters=parameters(), limits=limits()) is None
+    (strategy,) = await office.strategies.every()
+    assert (strategy.is_running, strategy.limits) == (True, limits())
+    topics = [r.topic for r in (await office.log.read_stream("strategy-one"))[3:]]
+    assert topics == ["strategy.resumed", "strategy.reconfigured"]
+
+
+async def test_a_strategy_of_another_wallet_is_left_alone() -> None:
+    office = Office()
+    start = office.strategies.start
+    assert await start("one", wallet="wallet-x", parameters=parameters(), limits=limits()) is None
+    refusal = await start("one", wallet="wallet-y", parameters=parameters(), limits=limits())
+    assert refusal is not None
+    assert refusal.reason == "strategy_of_another_wallet"
+    assert len(await office.log.read_stream("strategy-one")) == 1
+
+
+async def test_there_is_nothing_to_resume_where_nothing_was_started() -> None:
+    with pytest.raises(InvalidInput, match="holds nothing"):
+        await Office().strategies.resume("one")

@@ -30,6 +30,7 @@ from adapters.memory.event_log import MemoryEventLog
 from commands.aggregates import Aggregates, decisions
 from commands.coordinating import Coordinator
 from commands.ports import Appended, Fence, StreamAppend
+from commands.strategies import Strategies
 from domain.chain import NATIVE, Signature, Slot
 from domain.errors import LogUnavailable
 from domain.events import ANY_VERSION, Cause, RecordedEvent
@@ -165,6 +166,28 @@ async def test_the_loss_that_trips_the_limit_stops_the_strategy() -> None:
     assert await world.decided() == ["max_loss_lamports"]
     stopped = (await world.log.read_stream("strategy-one"))[-1]
     assert (stopped.topic, stopped.event.reason) == ("strategy.stopped", "max_loss_lamports")
+
+
+async def test_a_resumed_strategy_counts_its_losses_anew() -> None:
+    """The loss that stopped it stops it no more, also for a coordinator that is started later."""
+    wallet, order = a_wallet(), signed(an_order("opportunity-0"))
+    order.fail(Slot(9), "slippage", Lamports(SOL), at=3)
+    wallet.book("fee", Signature("sig-1"), Slot(9), moved(NATIVE, -SOL), 4, order.id)
+    world = World()
+    await world.put(a_strategy(), order, wallet)
+    strategies = Strategies(world.log, Aggregates(world.log), lambda: NOW)
+    async with world.coordinating():
+        await world.put(an_opportunity())
+        await until(world.decided)
+        await strategies.resume("one", "looked into it")
+        await world.put(an_opportunity("opportunity-2"))
+        await until(lambda: world.decided("opportunity-2"))
+    async with world.coordinating():
+        await world.put(an_opportunity("opportunity-3"))
+        await until(lambda: world.decided("opportunity-3"))
+    names = ("opportunity-1", "opportunity-2", "opportunity-3")
+    outcomes = [await world.decided(name) for name in names]
+    assert outcomes == [["max_loss_lamports"], ["order.placed"], ["order.placed"]]
 
 
 async def test_a_lost_bookmark_decides_nothing_twice() -> None:

@@ -8,7 +8,9 @@ from list_log import ListLog
 from running import run_until_halted
 
 from adapters.memory.read_store import MemoryReadStore
-from domain.chain import NATIVE, USDC, WSOL, Address
+from domain.chain import NATIVE, USDC, WSOL, Address, Slot
+from domain.events import derived_id
+from domain.wallets.events import DiscrepancyResolved
 from projections import wallet_balances
 from projections.runner import ProjectionRunner, RunnerState
 from projections.wallet_balances import WalletBalance
@@ -65,6 +67,18 @@ async def test_a_disagreement_with_the_chain_is_shown_beside_the_books(history: 
     history.disagree(WALLET, WSOL, 10**10, 10**10 - 1)
     balance = (await held(history))[WSOL]
     assert (balance.discrepancy, balance.balance, balance.actual) == (True, 10**10, 10**10 - 1)
+
+
+async def test_a_disagreement_that_was_resolved_is_shown_no_more(history: History) -> None:
+    history.disagree(WALLET, WSOL, 10**10, 10**10 - 1)
+    history.record(
+        f"wallet-{WALLET}",
+        lambda base: DiscrepancyResolved(**base, mint=WSOL, reason="agreed", slot=Slot(history.slot)),
+        correlation=derived_id("reconcile", "again"),
+        causation=None,
+    )
+    balance = (await held(history))[WSOL]
+    assert (balance.discrepancy, balance.balance, balance.actual) == (False, 10**10, None)
 
 
 async def test_wallets_do_not_mix(history: History) -> None:

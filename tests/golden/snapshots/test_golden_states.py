@@ -23,7 +23,9 @@ def test_the_wallet_folds_as_its_version_says() -> None:
     wallet.reserve("order-2", WSOL, 6, Lamports(3), 8)
     wallet.release("order-1", 9)
     wallet.book("trade", Signature("trade"), Slot(5), moved(USDC, 7), 10, "order-2")
-    wallet.compare(WSOL, 1, Slot(6), 11)
+    wallet.compare(WSOL, 2, Slot(6), 11)
+    wallet.resolve("explained", 12, Slot(7))
+    wallet.compare(WSOL, 1, Slot(8), 13)
     wallet.collect_events()
     file = Path(__file__).parent / f"wallet.v{Wallet.class_version}.json"
     assert encode_state(wallet) == file.read_bytes(), "raise Wallet.class_version and add its file"
