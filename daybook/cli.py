@@ -24,6 +24,7 @@ from daybook.projections import projections_app
 from daybook.selftest.command import selftest_app
 from daybook.settings import load_settings
 from daybook.stack import stack_app
+from daybook.strategies import strategies_app
 from daybook.wallets import wallets_app
 from domain.errors import DaybookError
 
@@ -40,6 +41,7 @@ app.add_typer(projections_app, name="projections")
 app.add_typer(selftest_app, name="selftest")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(wallets_app, name="wallets")
+app.add_typer(strategies_app, name="strategies")
 app.command("localnet")(localnet)
 app.command("migrate")(migrate)
 
