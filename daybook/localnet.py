@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +13,8 @@ from typing import Annotated
 import typer
 
 from adapters.localnet.server import DEFAULT_SPEED, LocalnetConfig, LocalnetHandle, serve
-from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.output import JsonFlag, print_json, say
+from domain.errors import SetupError
 
 
 def localnet(
@@ -31,7 +34,6 @@ def localnet(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Stop when standard input closes, as when the parent dies.")
     ] = False,
-    data_dir: DataDir = None,  # noqa: ARG001 - every command takes it; this network lives in memory only
     as_json: JsonFlag = False,
 ) -> None:
     """Run a local Solana: two SOL/USDC pools, a faucet, and a crowd that trades.
@@ -69,6 +71,12 @@ async def _watch_standard_input(stop: asyncio.Event) -> None:
         def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
             stop.set()
 
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or sys.stdin.isatty()):
+        raise SetupError(
+            "--with-parent watches standard input, which is neither a pipe nor a terminal here: "
+            "start it with a pipe, or without --with-parent"
+        )
     await asyncio.get_running_loop().connect_read_pipe(Watcher, sys.stdin)
 
 

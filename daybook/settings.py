@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from domain.errors import SetupError
 
@@ -117,13 +118,15 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type] # pydantic checks them
     except ValidationError as error:
         raise SetupError(_explain(error)) from None
+    except SettingsError as error:
+        raise SetupError(_explain_json(error)) from None
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
     known = _known_names()
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in known and name not in NOT_OURS:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f"did you mean {close[0]}?" if close else "see .env.example for every setting"
             raise SetupError(f"the environment sets {name}, which daybook does not know: {hint}")
 
@@ -135,6 +138,15 @@ def _known_names() -> frozenset[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             names |= {f"{PREFIX}{name.upper()}__{part.upper()}" for part in field.annotation.model_fields}
     return frozenset(names)
+
+
+def _explain_json(error: SettingsError) -> str:
+    found = re.search(r'field "(\w+)"', str(error))
+    name = PREFIX + found.group(1).upper() if found else "one setting"
+    return (
+        f'setting {name}: what was found is no JSON; write a list as \'["ONE", "TWO"]\', '
+        f"a section's parts each by name (e.g. {PREFIX}RISK__MAX_OPEN_ORDERS)"
+    )
 
 
 def _explain(error: ValidationError) -> str:

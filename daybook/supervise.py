@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -71,9 +72,12 @@ async def _end(task: asyncio.Task[None]) -> None:
 async def _keep_running(name: str, service: Service) -> None:
     pause_s = FIRST_PAUSE_S
     while True:
+        began = time.monotonic()
         try:
             await service()
         except AWAY as error:
+            if time.monotonic() - began > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S  # it ran well: this is another outage
             log.warning("service waits", service=name, error=str(error), pause_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

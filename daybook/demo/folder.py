@@ -14,6 +14,7 @@ import asyncpg
 import nats
 from nats.js.errors import NotFoundError
 
+from adapters.embedded.folder import existing_folder
 from adapters.embedded.stack import StackUrls, attach
 from adapters.jetstream.streams import STREAMS
 from adapters.postgres.migrate import migrate
@@ -40,7 +41,7 @@ async def demo_servers(folder: Path) -> AsyncIterator[DemoServers]:
         SetupError: the folder holds a log that is not the demo's, another demo runs there, or a server
             does not start.
     """
-    _refuse_real_log(folder)
+    refuse_real_log(folder)
     async with attach(folder) as urls:
         with _alone(folder):
             (folder / MARK).touch()
@@ -49,7 +50,13 @@ async def demo_servers(folder: Path) -> AsyncIterator[DemoServers]:
             yield DemoServers(database_url, urls.nats_url, urls.redis_url)
 
 
-def _refuse_real_log(folder: Path) -> None:
+def refuse_real_log(folder: Path) -> None:
+    """Refuse a folder that is not the demo's, before anything is started.
+
+    Raises:
+        SetupError: it is of another format, open to others, or holds a log that is not the demo's.
+    """
+    existing_folder(folder)
     if (folder / "FORMAT").exists() and not (folder / MARK).exists():
         raise SetupError(
             f"the demo begins with an empty log, and {folder} holds one that is not the demo's: "

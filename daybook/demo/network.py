@@ -66,6 +66,7 @@ async def local_network(options: NetworkOptions) -> AsyncIterator[Network]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "daybook", "localnet", *options.arguments(), "--with-parent",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in a terminal is for us alone: open orders still need their chain
     )  # fmt: skip
     errors = asyncio.create_task(_drain(process.stderr))
     try:
@@ -95,7 +96,7 @@ async def _ready(process: asyncio.subprocess.Process, errors: asyncio.Task[str])
     if not line.startswith(b'{"rpc_url"'):
         said = (await errors).strip().splitlines()
         reason = said[-1].removeprefix("daybook: ") if said else "it ended without a word"
-        raise SetupError(f"the local network did not start: {reason}")
+        raise SetupError(reason)
     ready: dict[str, Any] = msgspec.json.decode(line)
     return ready
 

@@ -18,6 +18,10 @@ PLAIN_EVERY_S: Final = 5.0
 """A log file wants a line now and then, not one a second."""
 
 
+LEAST_S: Final = 0.5
+"""A rate over less than this says nothing."""
+
+
 class Progress:
     """Shows events a second, opportunities, trades and P&L; use as a context manager."""
 
@@ -43,7 +47,7 @@ class Progress:
         """Show where it stands; call it about once a second."""
         now = time.monotonic()
         since, before = self._last
-        rate = round((tally.position - before) / max(now - since, 0.001))
+        rate = round((tally.position - before) / (now - since)) if now - since > LEAST_S else 0
         self._last = (now, tally.position)
         line = (
             f"{left_s:4.0f} s left  {rate:5} events/s  {tally.of('opportunity.found')} opportunities  "

@@ -13,14 +13,14 @@ from typing import Final
 
 from adapters.solana.signers import MemorySigner
 from daybook.app import Daybook, World, live, start_trading
-from daybook.demo.folder import demo_servers
+from daybook.demo.folder import demo_servers, refuse_real_log
 from daybook.demo.network import Network, NetworkOptions, local_network
 from daybook.demo.progress import Progress
 from daybook.demo.summary import Summary
 from daybook.demo.tally import Tally
 from daybook.output import DONE, NO, print_json, say
 from daybook.serve import api_server, listen
-from daybook.settings import ArbitrageSettings, RiskSettings
+from daybook.settings import PREFIX, ArbitrageSettings, RiskSettings, load_settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Supervisor, supervised
 from domain.chain import Address, Signature
@@ -79,6 +79,8 @@ class _Demo:
 
     async def run(self) -> int:
         options = self._options
+        refuse_real_log(options.data_dir)
+        _mention_unused_settings()
         network_options = NetworkOptions(options.seed, SLOT_MS, options.market, options.speed)
         self._say("starting PostgreSQL, NATS and Valkey, and a local Solana ...")
         # the network first: it refuses a bad market file before any server is started
@@ -168,6 +170,14 @@ class _Demo:
             sys.stderr.write(text + "\n")
         else:
             say(text)
+
+
+def _mention_unused_settings() -> None:
+    """The demo begins with an empty log and moves play money: never on the user's servers or node."""
+    settings = load_settings()
+    own = ("database_url", "nats_url", "redis_url", "rpc_url", "ws_url", "keypair_file")
+    if unused := [f"{PREFIX}{name.upper()}" for name in own if getattr(settings, name)]:
+        sys.stderr.write(f"the demo uses servers and a node of its own, not {', '.join(unused)}\n")
 
 
 def _seed(purpose: str, seed: int) -> bytes:

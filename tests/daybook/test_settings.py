@@ -71,6 +71,15 @@ def test_a_number_out_of_range_says_what_was_found(monkeypatch: pytest.MonkeyPat
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["POOLS", "ARBITRAGE", "RISK"])
+def test_a_value_that_is_no_json_is_a_sentence_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, "notjson")
+    with pytest.raises(SetupError, match=f"{PREFIX}{name}: what was found is no JSON; write a list as"):
+        load_settings()
+
+
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(ValidationError):
         load_settings().api_port = 1  # type: ignore[misc] # that it cannot be assigned is the point

@@ -58,6 +58,7 @@ def test_the_demo_trades_and_proves_its_books_and_answers_by_graphql(tmp_path: P
     process = subprocess.Popen(
         [*DAYBOOK, "demo", "--seconds", "8", "--keep", "--json", "--data-dir", str(tmp_path / "demo")],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean(),
+        start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -68,7 +69,7 @@ def test_the_demo_trades_and_proves_its_books_and_answers_by_graphql(tmp_path: P
         assert summary["realised_pnl_lamports"] > 0
         ask(graphql_url(process), summary)
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
 
@@ -109,6 +110,23 @@ def test_the_demo_follows_recorded_prices(tmp_path: Path) -> None:
     check_summary(summary)
     assert summary["trades_landed"] > 0
     assert summary["realised_pnl_lamports"] > 0
+
+
+def test_ctrl_c_in_a_terminal_ends_the_trading_and_proves_the_books(tmp_path: Path) -> None:
+    """A terminal interrupts the whole process group; the chain must outlive it until all orders ended."""
+    process = subprocess.Popen(
+        [*DAYBOOK, "demo", "--seconds", "600", "--json", "--data-dir", str(tmp_path / "demo")],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean(),
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if re.search(r" [1-9]\d* landed", line):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    out, said = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    check_summary(last_line(out))
 
 
 def test_a_market_file_of_another_format_is_refused(tmp_path: Path) -> None:
