@@ -81,7 +81,7 @@ def trades(url: str) -> list[str]:
     return [node["status"] for node in answer["data"]["trades"]["nodes"]]
 
 
-@pytest.mark.timeout(240)  # eight commands, each with a start-up of its own
+@pytest.mark.timeout(240)  # a dozen commands, each with a start-up of its own
 async def test_run_trades_until_ctrl_c_and_the_books_equal_the_chain(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
@@ -111,8 +111,21 @@ async def test_run_trades_until_ctrl_c_and_the_books_equal_the_chain(
             out, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
             assert json.loads(out.splitlines()[-1])["log_events"] > 0
-        code, books = finished("wallets", "balances", env=env, cwd=tmp_path)
-        assert (code, books["agrees"]) == (0, True), books
+        code, books = finished("wallets", "balances", "--halt", env=env, cwd=tmp_path)
+        assert (code, books["agrees"], books["halted"]) == (0, True, None), books
+        assert finished("strategies", "stop", "arbitrage", env=env, cwd=tmp_path)[0] == 0
+        rpc(node["rpc_url"], "localnet_fund", WALLET, {"lamports": 7})
+        with running("run", env=env, cwd=tmp_path) as (process, said):
+            assert "LANDED" in trades(said["graphql_url"])  # it runs, and answers
+            code, listed = finished("strategies", "list", env=env, cwd=tmp_path)
+            assert (code, listed["strategies"][0]["stopped"]) == (1, "user")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            assert "daybook strategies resume arbitrage" in err
+            assert "daybook wallets book SIGNATURE" in err
+        code, resumed = finished("strategies", "resume", "arbitrage", env=env, cwd=tmp_path)
+        assert (code, resumed["was_stopped"]) == (0, True)
 
 
 def test_a_missing_setting_is_named(tmp_path: Path, env: dict[str, str]) -> None:

@@ -149,6 +149,37 @@ async def test_one_trade_walks_from_market_event_to_books(tmp_path: Path, networ
                 await check(daybook)
 
 
+async def test_what_was_signed_before_a_stop_is_settled_after_the_restart(
+    tmp_path: Path, network: LocalnetHandle
+) -> None:
+    """Ended with an order in flight, its strategy stopped: started again, it is booked and no other placed."""
+    with attach(tmp_path / "stack") as stack:
+        async with fresh_database(stack.database_url) as database:
+            async with wired(stack, database, network) as (daybook, world):
+                await fund(daybook, TIPS.address, lamports=1_000_000_000)
+                deposit = await fund(daybook, TRADER.address, lamports=10**10, wsol=10**12, usdc=1)
+                assert await start_trading(daybook, TRADER.address, WHOLE_GAP, ANY_SIZE) is None
+                await until(lambda: booked(daybook, deposit))
+                async with supervised(daybook.services) as services:
+                    await until(lambda: seen(daybook, "market.pool_updated", 2))
+                    await sell(daybook, world.pools[0], 400_000_000_000)
+                    await until(lambda: seen(daybook, "order.signed", 1))
+                    await services.stop("executor")
+                    assert not await seen(daybook, "order.landed", 1)
+                await daybook.strategies.stop("arbitrage", "max_loss_lamports")
+            async with wired(stack, database, network) as (daybook, world):
+                refusal = await start_trading(daybook, TRADER.address, WHOLE_GAP, ANY_SIZE)
+                assert refusal is not None
+                assert "max_loss_lamports" in refusal.found
+                async with supervised(daybook.services):
+                    await until(lambda: seen(daybook, "wallet.funds_released", 1))
+                    await sell(daybook, world.pools[0], 400_000_000_000)
+                    await until(lambda: settled(daybook))
+                assert not await seen(daybook, "strategy.resumed", 1)
+                assert not await seen(daybook, "order.placed", 2)
+                assert (await daybook.reconciler.reconcile(wallet_stream(TRADER.address))).agrees
+
+
 async def check(daybook: Daybook) -> None:
     """The story, the answers, the delivery, the books."""
     events = await whole_log(daybook)
