@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -256,3 +257,13 @@ def test_markdown_links_lead_somewhere() -> None:
         if "://" not in target and not (path.parent / target).exists()
     ]
     assert not broken
+
+
+def test_every_adapter_is_named_where_adapters_are_kept_apart() -> None:
+    """A new folder under adapters/ must join the contracts that list them one by one."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    folders = {f"adapters.{path.parent.name}" for path in (ROOT / "adapters").glob("*/__init__.py")}
+    for contract in contracts:
+        named = {*contract.get("source_modules", ()), *contract.get("forbidden_modules", ())}
+        if "adapters.embedded" in named:
+            assert named >= folders, contract["name"]
