@@ -67,6 +67,23 @@ def test_a_disagreement_halts_the_wallet_once() -> None:
     assert refusal.reason == "wallet_halted"
 
 
+def test_a_halt_that_is_resolved_may_come_again() -> None:
+    """Resolved, funds are set aside again; a later difference halts anew; without a halt nothing happens."""
+    wallet = a_wallet()
+    wallet.resolve("early", at=3)
+    wallet.compare(NATIVE, 5, Slot(9), at=4)
+    wallet.resolve("explained", at=5)
+    assert wallet.reserve("order-1", WSOL, 1, Lamports(0), at=6) is None
+    wallet.compare(NATIVE, 5, Slot(10), at=7)
+    assert wallet.halted() is not None
+    assert decided(wallet)[2:] == [
+        "wallet.discrepancy_found",
+        "wallet.discrepancy_resolved",
+        "wallet.funds_reserved",
+        "wallet.discrepancy_found",
+    ]
+
+
 def test_the_books_are_what_the_events_say() -> None:
     wallet = a_wallet()
     wallet.reserve("order-1", WSOL, SOL, Lamports(1), at=3)
