@@ -152,7 +152,7 @@ async def test_one_trade_walks_from_market_event_to_books(tmp_path: Path, networ
 async def test_what_was_signed_before_a_stop_is_settled_after_the_restart(
     tmp_path: Path, network: LocalnetHandle
 ) -> None:
-    """Ended with an order in flight, its strategy stopped: started again, it is booked and no other placed."""
+    """Ended with an order in flight and its strategy stopped: started again it is booked, none is placed."""
     with attach(tmp_path / "stack") as stack:
         async with fresh_database(stack.database_url) as database:
             async with wired(stack, database, network) as (daybook, world):
