@@ -109,13 +109,12 @@ class Relay:
 
     async def run(self) -> None:
         """Deliver until cancelled; whatever is away is waited for, and the log never waits for the relay."""
-        pause, task = FIRST_PAUSE_S, asyncio.current_task()
+        pause = FIRST_PAUSE_S
         while True:
             try:
                 await self._deliver()
             except DaybookError as error:
-                if task is not None and task.cancelling():
-                    raise asyncio.CancelledError from error  # the client took the cancellation for an answer
+                _refuse_when_cancelled()
                 _log.warning("the relay starts over", error=str(error), pause_s=pause)
             pause = FIRST_PAUSE_S if self.active else min(2 * pause, LONGEST_PAUSE_S)
             self.active = False
@@ -223,6 +222,7 @@ class Delivery:
         """
         try:
             while True:
+                _refuse_when_cancelled()
                 ring = self._source.listen()
                 page = await self._source.read(self._read_to, PAGE)
                 await self._publish(page)
@@ -317,6 +317,13 @@ class Delivery:
                 self._openings.clear()
             self._openings[row.stream] = opening
         return opening
+
+
+def _refuse_when_cancelled() -> None:
+    """A cancellation that arrives while nats-py flushes is lost in there: look for it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _forget(ack: asyncio.Future[Ack]) -> None:

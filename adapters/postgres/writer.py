@@ -218,8 +218,10 @@ class CoalescingWriter:
 
 def _needs_survey(batch: Sequence[Request], known: Known) -> bool:
     """Whether a caller moves a follower, or takes any version of a stream whose version is not known."""
-    return any(request.track is not None for request in batch) or any(
-        append.expected_version == ANY_VERSION and append.stream not in known.versions
-        for request in batch
-        for append in request.appends
-    )
+    for request in batch:
+        if request.track is not None:
+            return True
+        for append in request.appends:
+            if append.expected_version == ANY_VERSION and append.stream not in known.versions:
+                return True
+    return False
