@@ -16,6 +16,7 @@ from nats.js.errors import NotFoundError
 from nats_server import NatsServer
 from waiting import until
 
+from adapters.jetstream.publishing import Publisher
 from adapters.jetstream.relay import Relay
 from adapters.jetstream.streams import STREAMS, connected, ensure_streams
 from adapters.postgres.event_log import PostgresEventLog
@@ -232,6 +233,46 @@ async def test_a_relay_that_lost_its_claim_stops_publishing(
         await fill(log, 50, "pool-2")
         await caught_up(relay)
     await assert_delivered_once(server, log)
+
+
+async def test_a_cancellation_that_the_client_swallows_still_ends_the_relay(
+    server: NatsServer, log: PostgresEventLog, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py takes a cancellation that arrives while it flushes for done: the relay looks for it."""
+    flush, flushing = Publisher._flush_pending, asyncio.Event()
+
+    async def swallowing(client: Publisher, *, force_flush: bool = False) -> None:
+        flushing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+        await flush(client, force_flush)
+
+    monkeypatch.setattr(Publisher, "_flush_pending", swallowing)
+    await fill(log, 5)
+    running_ = asyncio.create_task(Relay(database, server.url).run())
+    await flushing.wait()
+    running_.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.gather(running_, return_exceptions=True)
+    assert running_.cancelled()
+
+
+async def test_a_large_run_goes_in_batches_that_the_server_takes(
+    server: NatsServer, log: PostgresEventLog, database: str
+) -> None:
+    """More messages and bytes than one atomic batch may hold, on two streams at once."""
+    big = MarketGap("ws", 1, 2, 3, "x" * 400_000)
+    await log.append([to("feed-ws", *[big] * 15)], append_id=new_id())
+    await fill(log, 2_500)
+    orders = [order_placed("order-1"), order_landed("order-1", 2)]
+    await log.append([to("order-1", *orders, expected=0)], append_id=new_id())
+    async with running(relay := Relay(database, server.url)):
+        await caught_up(relay)
+        assert await relay.delivered() == 2_517
+    async with connected(server.url) as client:
+        state = (await client.jetstream().stream_info("MARKET_EVENTS")).state
+        last = await client.jetstream().get_msg("MARKET_EVENTS", state.last_seq)
+    assert (last.headers or {})["Daybook-Position"] == "2515"
 
 
 async def test_a_stranger_in_the_stream_is_noticed(
