@@ -175,9 +175,7 @@ class MemoWriter:
         wire = b64encode(transaction).decode()
         config = {"encoding": "base64", "preflightCommitment": Commitment.CONFIRMED}
         looks = 0
-        while (
-            status := await self._status(signature)
-        ).commitment is not Commitment.FINALIZED:
+        while (status := await self._status(signature)).commitment is not Commitment.FINALIZED:
             if status.error is not None:
                 raise ChainError(f"memo {signature} failed: {status.error}; check the wallet's lamports")
             if status.slot is None and looks % LOOKS == 0:
