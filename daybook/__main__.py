@@ -1,5 +1,5 @@
 """Lets `python -m daybook` be the command `daybook`."""
 
-from daybook.cli import main
+from daybook.cli.main import main
 
 main()

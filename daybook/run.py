@@ -14,7 +14,7 @@ from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
 from commands.strategies import FOREIGN, STOPPED
 from daybook.app import STRATEGY, AuditPlan, Daybook, World, live, start_trading, token_accounts
-from daybook.output import DONE, print_json, say
+from daybook.cli.output import DONE, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import Settings
 from daybook.signals import StopRequest, run_stoppable

@@ -13,12 +13,12 @@ from typing import Final
 
 from adapters.solana.signers import MemorySigner
 from daybook.app import Daybook, World, live, start_trading
+from daybook.cli.output import DONE, NO, print_json, say
 from daybook.demo.folder import demo_servers, refuse_real_log
 from daybook.demo.network import Network, NetworkOptions, local_network
 from daybook.demo.progress import Progress
 from daybook.demo.summary import Summary
 from daybook.demo.tally import Tally
-from daybook.output import DONE, NO, print_json, say
 from daybook.serve import api_server, listen
 from daybook.settings import PREFIX, ArbitrageSettings, RiskSettings, load_settings
 from daybook.signals import StopRequest, run_stoppable

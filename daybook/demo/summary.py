@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from commands.reconciling import Reconciliation
+from daybook.cli.output import say
 from daybook.demo.tally import Tally
-from daybook.output import say
 from domain.chain import NATIVE, USDC, WSOL
 from domain.money import format_units
 

@@ -14,15 +14,15 @@ from audited import altered, fill
 from solders.keypair import Keypair
 from typer.testing import CliRunner
 
-import daybook.audit_anchors
-import daybook.audit_notes  # noqa: F401 - the two add their commands to `audit_app`
+import daybook.cli.audit_anchors
+import daybook.cli.audit_notes  # noqa: F401 - the two add their commands to `audit_app`
 from adapters.localnet.server import LocalnetConfig, LocalnetHandle, serve
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from commands.aggregates import Aggregates
 from commands.wallets import Wallets
 from daybook.app import now_us, token_accounts
-from daybook.audit import audit_app
+from daybook.cli.audit import audit_app
 from domain.chain import NATIVE, Address
 from domain.errors import InvalidInput, SetupError
 from domain.money import Lamports

@@ -15,7 +15,7 @@ from logged import new_id, pool_updated, to
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import open_read_store
-from daybook.output import BAD_INPUT, DONE, NO
+from daybook.cli.output import BAD_INPUT, DONE, NO
 from projections import pnl
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from adapters.embedded.stack import StackUrls
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
-from daybook.events import events_app
+from daybook.cli.events import events_app
 from domain.errors import InvalidInput
 
 runner = CliRunner()

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from adapters.embedded.stack import StackUrls
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
-from daybook.events import events_app
-from daybook.moments import iso
+from daybook.cli.events import events_app
+from daybook.cli.moments import iso
 from domain.errors import InvalidInput
 from domain.events import Cause
 

@@ -16,7 +16,7 @@ from adapters.jetstream.relay import _headers
 from adapters.jetstream.streams import subject_of
 from adapters.postgres.event_schemas import event_types, json_schema
 from adapters.postgres.rows import StoredEvent
-from daybook.events import events_app
+from daybook.cli.events import events_app
 from domain.events import EVENT_TYPES
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx2
 
 TIMEOUT_S = 30
-ALONE = "import typer; from daybook.localnet import localnet; typer.run(localnet)"
+ALONE = "import typer; from daybook.cli.localnet import localnet; typer.run(localnet)"
 """The command without its siblings, whose imports take seconds."""
-IN_FULL = "import sys; sys.argv.insert(1, 'localnet'); from daybook.cli import main; main()"
+IN_FULL = "import sys; sys.argv.insert(1, 'localnet'); from daybook.cli.main import main; main()"
 """As people run it: errors become sentences here."""
 
 

@@ -16,7 +16,7 @@ from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import open_read_store
 from commands.ports import StreamAppend
-from daybook.projections import projections_app
+from daybook.cli.projections import projections_app
 from domain.errors import InvalidInput, ProjectionError
 from domain.events import derived_id
 from projections.catalogue import READ_MODELS

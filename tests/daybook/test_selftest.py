@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.embedded.stack import StackUrls
-from daybook.output import BAD_INPUT, DONE, NO
+from daybook.cli.output import BAD_INPUT, DONE, NO
 
 pytestmark = pytest.mark.timeout(180)  # six processes that load daybook, and up to two server restarts
 

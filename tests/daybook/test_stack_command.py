@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from daybook.stack import stack_app
+from daybook.cli.stack import stack_app
 from domain.errors import SetupError
 
 runner = CliRunner()

@@ -14,7 +14,7 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from commands.aggregates import Aggregates
 from commands.strategies import Strategies
-from daybook.output import BAD_INPUT, DONE, NO
+from daybook.cli.output import BAD_INPUT, DONE, NO
 
 
 def strategies(database: str, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -21,7 +21,7 @@ from builders import POOL_A, History, Story
 from waiting import until_open
 
 from commands.ports import StreamAppend
-from daybook.selftest.outcomes import Notebook
+from daybook.cli.selftest.outcomes import Notebook
 from domain.chain import USDC, WSOL, Address, Slot
 from domain.errors import LogUnavailable
 from domain.events import RecordedEvent, derived_id

@@ -18,13 +18,13 @@ import uvloop
 
 from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
 from adapters.postgres.migrate import migrate
-from daybook.output import DONE, NO, print_json, say
-from daybook.selftest import naive
-from daybook.selftest.outcomes import Outcomes
-from daybook.selftest.processes import Reader, Writers
-from daybook.selftest.saboteur import RETURN_S, Saboteur, answers
-from daybook.selftest.scratch import Scratch, execute, scratch
-from daybook.selftest.verdict import Found, examine_control, examine_log
+from daybook.cli.output import DONE, NO, print_json, say
+from daybook.cli.selftest import naive
+from daybook.cli.selftest.outcomes import Outcomes
+from daybook.cli.selftest.processes import Reader, Writers
+from daybook.cli.selftest.saboteur import RETURN_S, Saboteur, answers
+from daybook.cli.selftest.scratch import Scratch, execute, scratch
+from daybook.cli.selftest.verdict import Found, examine_control, examine_log
 from daybook.settings import Settings
 from domain.errors import InvalidInput
 

@@ -1,6 +1,6 @@
 """The tailing reader of the self-test, a process of its own: follows the log and tells what it saw.
 
-    python -m daybook.selftest.reader '{"url": ..., "control": null}'
+    python -m daybook.cli.selftest.reader '{"url": ..., "control": null}'
 
 It says where it stands a few times a second, one JSON object a line. A line on standard input names the
 position and the number of events to end at; its last line is the result.
@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple
 
 import uvloop
 
-from daybook.output import configure_logging, print_json
-from daybook.selftest import naive
-from daybook.selftest.writer import opened
+from daybook.cli.output import configure_logging, print_json
+from daybook.cli.selftest import naive
+from daybook.cli.selftest.writer import opened
 
 TELL_S: Final = 0.25
 """Between two lines about where it stands."""

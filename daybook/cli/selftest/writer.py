@@ -1,6 +1,6 @@
 """A writing process of the self-test: several callers on one log, until standard input closes.
 
-    python -m daybook.selftest.writer '{"url": ..., "name": ..., "callers": 4, "seed": 1, "outcomes": ...}'
+    python -m daybook.cli.selftest.writer '{"url": ..., "name": ..., "callers": 4, "seed": 1, ...}'
 
 It says when it is connected, in one line of JSON.
 """
@@ -19,9 +19,9 @@ import structlog
 import uvloop
 
 from adapters.postgres.event_log import PostgresEventLog
-from daybook.output import configure_logging, print_json
-from daybook.selftest.outcomes import Notebook
-from daybook.selftest.workload import Caller, Step
+from daybook.cli.output import configure_logging, print_json
+from daybook.cli.selftest.outcomes import Notebook
+from daybook.cli.selftest.workload import Caller, Step
 from domain.errors import ConcurrencyError, LogUnavailable
 
 RETRY_S: Final = 0.1

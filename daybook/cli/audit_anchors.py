@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daybook.audit import AuditRoom, audit_app, broken_is_no, with_room
-from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.audit import AuditRoom, audit_app, broken_is_no, with_room
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.audit.events import ANCHORS, AuditAnchored, memo_text
 from domain.audit.merkle import EMPTY_ROOT

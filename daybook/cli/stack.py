@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adapters.embedded import stack
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 
 stack_app = typer.Typer(

@@ -13,20 +13,20 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import UsageError  # typer carries its own click and exports only a child
 
-import daybook.audit_anchors
-import daybook.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
-from daybook.audit import audit_app
-from daybook.dlq import dlq_app
-from daybook.events import events_app
-from daybook.localnet import localnet
-from daybook.migrate import migrate
-from daybook.output import DataDir, JsonFlag, configure_logging, print_json, report_error, say
-from daybook.projections import projections_app
-from daybook.selftest.command import selftest_app
+import daybook.cli.audit_anchors
+import daybook.cli.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
+from daybook.cli.audit import audit_app
+from daybook.cli.dlq import dlq_app
+from daybook.cli.events import events_app
+from daybook.cli.localnet import localnet
+from daybook.cli.migrate import migrate
+from daybook.cli.output import DataDir, JsonFlag, configure_logging, print_json, report_error, say
+from daybook.cli.projections import projections_app
+from daybook.cli.selftest.command import selftest_app
+from daybook.cli.stack import stack_app
+from daybook.cli.strategies import strategies_app
+from daybook.cli.wallets import wallets_app
 from daybook.settings import load_settings
-from daybook.stack import stack_app
-from daybook.strategies import strategies_app
-from daybook.wallets import wallets_app
 from domain.errors import DaybookError
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def root(
 @app.command()
 def check(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Look at settings, servers and folders, and say what to mend."""
-    from daybook.check import run_check  # noqa: PLC0415 - each command loads only what it needs
+    from daybook.cli.check import run_check  # noqa: PLC0415 - each command loads only what it needs
 
     raise typer.Exit(run_check(load_settings(data_dir=data_dir), as_json=as_json))
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from adapters.postgres.connections import CONNECT_TIMEOUT_S
 from adapters.postgres.event_log import PostgresEventLog
-from daybook.selftest.outcomes import Acknowledged
+from daybook.cli.selftest.outcomes import Acknowledged
 from domain.errors import LogCorrupt
 
 PAGE: Final = 1_000

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import typer
 
-from daybook.events_export import Since, Streams, Types, Until
-from daybook.log_database import log_database
-from daybook.moments import iso, moment
-from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.events_export import Since, Streams, Types, Until
+from daybook.cli.log_database import log_database
+from daybook.cli.moments import iso, moment
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 from domain.errors import InvalidInput
 

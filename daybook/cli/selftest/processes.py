@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from daybook.selftest.verdict import reader_result
+from daybook.cli.selftest.verdict import reader_result
 from domain.errors import LogError
 
 START_S: Final = 120.0
@@ -40,7 +40,7 @@ class Writers:
         self._folder = folder
         self._seed = seed
         self._callers = callers
-        self._module = "daybook.selftest.naive" if control else "daybook.selftest.writer"
+        self._module = "daybook.cli.selftest.naive" if control else "daybook.cli.selftest.writer"
         self._running: list[asyncio.subprocess.Process] = []
         self._started = 0
 
@@ -132,7 +132,7 @@ class Reader:
         self.seen = 0
 
     async def __aenter__(self) -> Self:
-        self._process = await _spawn("daybook.selftest.reader", self._config)
+        self._process = await _spawn("daybook.cli.selftest.reader", self._config)
         self._listening = asyncio.create_task(self._listen(self._process))
         return self
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from adapters.localnet.server import DEFAULT_SPEED, LocalnetConfig, LocalnetHandle, serve
-from daybook.output import JsonFlag, print_json, say
+from daybook.cli.output import JsonFlag, print_json, say
 from domain.errors import SetupError
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from daybook.output import JsonFlag, print_json, say
+from daybook.cli.output import JsonFlag, print_json, say
 
 
 class SchemaFormat(StrEnum):

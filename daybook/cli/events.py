@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from daybook.events_archive import archive, restore
-from daybook.events_export import export
-from daybook.events_import import import_
-from daybook.events_list import list_
-from daybook.events_schema import schema
+from daybook.cli.events_archive import archive, restore
+from daybook.cli.events_export import export
+from daybook.cli.events_import import import_
+from daybook.cli.events_list import list_
+from daybook.cli.events_schema import schema
 
 events_app = typer.Typer(
     help="The event log: looked at, described, out to files and back.", no_args_is_help=True

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import typer
 
-from daybook.audit import AuditRoom, audit_app, with_room
-from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.audit import AuditRoom, audit_app, with_room
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 from domain.events import to_datetime
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def _with_strategies(settings: Settings, act: Callable[[Strategies], Await
     from commands.aggregates import Aggregates  # noqa: PLC0415 - as above
     from commands.strategies import Strategies  # noqa: PLC0415 - as above
     from daybook.app import now_us  # noqa: PLC0415 - as above
-    from daybook.log_database import log_database  # noqa: PLC0415 - as above
+    from daybook.cli.log_database import log_database  # noqa: PLC0415 - as above
 
     with log_database(settings) as url:
         async with await PostgresEventLog.open(url) as log:

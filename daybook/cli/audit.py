@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from daybook.log_database import log_database
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.log_database import log_database
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.errors import InvalidInput, LogCorrupt
 
@@ -87,7 +87,7 @@ async def _opened(settings: Settings, url: str) -> AsyncIterator[AuditRoom]:
 @audit_app.command()
 def checkpoint(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Walk what is new and sign it; exit code 1 when it does not verify."""
-    from daybook.progress import progress  # noqa: PLC0415 - each command loads only what it needs
+    from daybook.cli.progress import progress  # noqa: PLC0415 - each command loads only what it needs
 
     settings = load_settings(data_dir=data_dir)
     with progress("signing") as report, broken_is_no(as_json=as_json):
@@ -121,8 +121,8 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Walk the chain and the checkpoints; exit code 1 names the first position that was altered."""
-    from daybook.audit_anchors import compare_anchors  # noqa: PLC0415 - each command loads only what it needs
-    from daybook.progress import progress  # noqa: PLC0415 - as above
+    from daybook.cli.audit_anchors import compare_anchors  # noqa: PLC0415 - each command loads only what it needs
+    from daybook.cli.progress import progress  # noqa: PLC0415 - as above
 
     settings = load_settings(data_dir=data_dir)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daybook.output import DataDir, JsonFlag
+from daybook.cli.output import DataDir, JsonFlag
 from daybook.settings import load_settings
 
 selftest_app = typer.Typer(help="Prove daybook's promises on this machine.", no_args_is_help=True)
@@ -44,7 +44,7 @@ def log(
     It makes a database of its own and drops it at the end; your log is never touched. Without
     DAYBOOK_DATABASE_URL it starts embedded servers of its own in the folder `selftest` beside yours.
     """
-    from daybook.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
+    from daybook.cli.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
 
     test = SelfTest(seconds, processes, kill, control is not None, seed, data_dir, as_json)
     raise typer.Exit(run_selftest(load_settings(), test))

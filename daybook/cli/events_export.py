@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daybook.log_database import log_database
-from daybook.moments import moment
-from daybook.output import DataDir, JsonFlag, print_json, say
-from daybook.progress import Report, progress
+from daybook.cli.log_database import log_database
+from daybook.cli.moments import moment
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.progress import Report, progress
 from daybook.settings import load_settings
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 It is what most event tables do. The self-test runs it in the same harness to show that the harness notices.
 
-    python -m daybook.selftest.naive '{"url": ..., "name": ..., "callers": ..., "seed": ..., "outcomes": ...}'
+    python -m daybook.cli.selftest.naive '{"url": ..., "name": ..., "callers": ..., "seed": ...}'
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import asyncpg
 import uvloop
 
 from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
-from daybook.output import print_json
-from daybook.selftest.outcomes import Notebook
+from daybook.cli.output import print_json
+from daybook.cli.selftest.outcomes import Notebook
 
 TABLE: Final = """
 CREATE TABLE naive_events (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.chain import Address, Signature
 from domain.money import Lamports

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from daybook.log_database import log_database
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
-from daybook.progress import Report, progress
+from daybook.cli.log_database import log_database
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.progress import Report, progress
 from daybook.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daybook.read_models import Desk
+    from daybook.cli.read_models import Desk
     from projections.rebuild import Phase, Rebuilt
     from projections.verification import Verified
 
@@ -146,7 +146,7 @@ def _answer(
     """Ask with the stores open, and say what was found."""
     import uvloop  # noqa: PLC0415 - each command loads only what it needs
 
-    from daybook.read_models import desk  # noqa: PLC0415 - as above
+    from daybook.cli.read_models import desk  # noqa: PLC0415 - as above
     from projections.catalogue import named  # noqa: PLC0415 - as above
 
     models = named(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from adapters.embedded.stack import attach
-from daybook.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.errors import InvalidInput
 

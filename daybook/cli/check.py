@@ -26,7 +26,7 @@ from adapters.solana.pool_directory import PoolDirectory
 from adapters.solana.pubsub import PubSub
 from adapters.solana.signers import read_key_file
 from daybook.app import now_us
-from daybook.output import DONE, NO, print_json, say
+from daybook.cli.output import DONE, NO, print_json, say
 from daybook.serve import listen
 from daybook.settings import PREFIX, Settings
 from domain.chain import Address

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from adapters.embedded.stack import attach
-from daybook.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 
 if TYPE_CHECKING:

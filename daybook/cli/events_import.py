@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from daybook.log_database import log_database
-from daybook.output import DataDir, JsonFlag, print_json, say
-from daybook.progress import progress
+from daybook.cli.log_database import log_database
+from daybook.cli.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.progress import progress
 from daybook.settings import load_settings
 
 
