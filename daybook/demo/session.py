@@ -41,6 +41,7 @@ SETTLE_S: Final = 15.0
 """Deliveries and projections run milliseconds behind; longer means one of them hangs."""
 
 LOOK_EVERY_S: Final = 0.05
+SHOW_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,31 +113,36 @@ class _Demo:
             await _booked(daybook, wallet, deposit)
             self._say(f"trading for {self._options.seconds} s; node {network.rpc_url}, GraphQL {url}")
             with self._stop.heeded():
-                await self._watch(daybook, self._options.seconds)
+                await self._watch(daybook, self._asked_to_stop, self._options.seconds)
                 summary = await self._finish(daybook, supervisor, wallet)
                 self._report(summary)
                 if self._options.keep and not self._stop.asked.is_set():
                     await self._keep(daybook, supervisor, url)
         return DONE if summary.proven else NO
 
-    async def _watch(self, daybook: Daybook, seconds: float) -> None:
-        """Show progress for so long, or until a signal comes."""
+    async def _watch(self, daybook: Daybook, ended: Callable[[], Awaitable[bool]], bound_s: float) -> None:
+        """Show progress until it has ended, at most `bound_s`."""
         with Progress(enabled=not self._options.as_json or sys.stderr.isatty()) as progress:
-            ends = time.monotonic() + seconds
-            while (left := ends - time.monotonic()) > 0 and not self._stop.asked.is_set():
-                result = (await pnl(daybook.reads)).overall
-                progress.show(self._tally, result.realised_lamports, left)
-                try:
-                    await asyncio.wait_for(self._stop.asked.wait(), min(1.0, left))
-                except TimeoutError:
-                    continue
+            ends, shown = time.monotonic() + bound_s, 0.0
+            while (now := time.monotonic()) < ends and not await ended():
+                if now - shown >= SHOW_EVERY_S:
+                    result = (await pnl(daybook.reads)).overall
+                    progress.show(self._tally, result.realised_lamports, ends - now)
+                    shown = now
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _asked_to_stop(self) -> bool:
+        return self._stop.asked.is_set()
 
     async def _finish(self, daybook: Daybook, supervisor: Supervisor, wallet: Address) -> Summary:
         """Take no more opportunities, let open orders end, then hold everything against everything."""
-        self._say("letting open orders end ...")
         await supervisor.stop("planner")
         await supervisor.stop("recorder")
-        await _until(lambda: _quiet(daybook, self._tally), DRAIN_S)
+        self._say(
+            f"letting {len(self._tally.open_orders)} open orders end: final after 32 slots, and one that the "
+            "node refused only when its blockhash has expired (150 slots) ..."
+        )
+        await self._watch(daybook, lambda: _quiet(daybook, self._tally), DRAIN_S)
         unfinished = len(self._tally.open_orders)
         await supervisor.stop("coordinator", "executor")
         reconciliation = await daybook.reconciler.reconcile(wallet_stream(wallet))
