@@ -35,9 +35,9 @@ async def test_each_generation_has_a_schema_of_its_own_and_people_have_views(
     schemas = await pool.fetch("select nspname from pg_namespace where nspname like 'rm\\_%' order by 1")
     assert [row["nspname"] for row in schemas] == [
         "rm_pnl",
-        "rm_pnl_v1_g1",
+        f"rm_pnl_v{pnl.VERSION}_g1",
         "rm_wallet_balances",
-        "rm_wallet_balances_v1_g1",
+        f"rm_wallet_balances_v{wallet_balances.VERSION}_g1",
     ]
     assert await pool.fetch("select * from rm_pnl.daily") == []
 
