@@ -174,17 +174,9 @@ def _wire(
     # answering
     runners = tuple(ProjectionRunner(model, FoldSource(log, model), reads) for model in READ_MODELS)
     relay = Relay(world.database_url, world.nats_url, replicas=world.replicas)
-    hot_prices = Consumer(
-        Subscription("hot_prices", STREAMS["market"], MARKET_TOPICS),
-        prices,
-        nats_url=world.nats_url,
-        log=log,
-        bookmarks=bookmarks,
-        letters=reads,
-    )
     services: dict[str, Service] = {
         "relay": relay.run,
-        "hot prices": hot_prices.run,
+        "hot prices": _hot_prices(world, log, bookmarks, reads, prices).run,
         **{
             f"projection {model.name}": runner.run for model, runner in zip(READ_MODELS, runners, strict=True)
         },
@@ -206,6 +198,24 @@ def _wire(
         relay=relay,
         runners=runners,
         services=services,
+    )
+
+
+def _hot_prices(
+    world: World,
+    log: PostgresEventLog,
+    bookmarks: PostgresBookmarks,
+    reads: PostgresReadStore,
+    prices: HotPrices,
+) -> Consumer:
+    """Keeps the newest prices in Valkey, from what JetStream delivers."""
+    return Consumer(
+        Subscription("hot_prices", STREAMS["market"], MARKET_TOPICS),
+        prices,
+        nats_url=world.nats_url,
+        log=log,
+        bookmarks=bookmarks,
+        letters=reads,
     )
 
 
