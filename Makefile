@@ -34,8 +34,9 @@ $(READY): uv.lock pyproject.toml .ci/setup
 	@.ci/setup >&2
 	@touch $@
 
-# Runs $(1)/$(NAME).py, or says which names there are.
+# Runs $(1)/$(NAME).py, or says which names there are. The rooms come first on the path: benchmarks/projections.py
+# must not hide projections/.
 define named
 test -n "$(NAME)" && test -f "$(1)/$(NAME).py" || { echo "make $@ NAME=x runs $(1)/x.py; x is one of:" \
-	$$(ls $(1)/*.py 2>/dev/null | sed 's,.*/,,; s,[.]py$$,,') >&2; exit 2; }; PYTHONPATH=tests $(RUN)/python $(1)/$(NAME).py $(ARGS)
+	$$(ls $(1)/*.py 2>/dev/null | sed 's,.*/,,; s,[.]py$$,,') >&2; exit 2; }; PYTHONPATH=.:tests:$(1) $(RUN)/python -P $(1)/$(NAME).py $(ARGS)
 endef
