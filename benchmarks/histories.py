@@ -161,14 +161,6 @@ class Histories:
             "compute_unit_limit": 200_000,
             "compute_unit_price_micro_lamports": 5_000,
         }
-        signed = {
-            **attempt,
-            "signature": signature,
-            "transaction": "A" * 400,
-            "blockhash": Blockhash("h" * 44),
-            "last_valid_block_height": BlockHeight(slot + 150),
-            "lease_epoch": 1,
-        }
         seen = {**attempt, "slot": slot, "commitment": Commitment.PROCESSED, "error": None}
         landed = {**attempt, "signature": signature, "slot": slot, "fee_lamports": Lamports(6_000)}
         return [
@@ -179,7 +171,7 @@ class Histories:
                 at_us,
                 [
                     (OrderPlaced, placed),
-                    (OrderSigned, signed),
+                    (OrderSigned, _signed(signature, slot)),
                     (OrderSubmitted, {**attempt, "send": 1, "route": "rpc", "answer": "accepted"}),
                     (OrderObserved, seen),
                     (OrderLanded, landed),
@@ -225,6 +217,17 @@ class Histories:
 
     def _cause(self, number: int) -> Cause:
         return Cause(derived_id(self.seed, "story", number), None, "benchmark")
+
+
+def _signed(signature: Signature, slot: Slot) -> dict[str, Any]:
+    return {
+        "attempt": 1,
+        "signature": signature,
+        "transaction": "A" * 400,
+        "blockhash": Blockhash("h" * 44),
+        "last_valid_block_height": BlockHeight(slot + 150),
+        "lease_epoch": 1,
+    }
 
 
 def _fill(place: int, leg: Leg, signature: Signature, slot: Slot) -> dict[str, Any]:

@@ -109,6 +109,11 @@ class World:
     pace: Pace = field(default_factory=Pace)
     audit: AuditPlan | None = None
 
+    @property
+    def tip_accounts(self) -> tuple[Address, ...]:
+        """Accounts whose receipts are tips: one or none."""
+        return () if self.tip_account is None else (self.tip_account,)
+
 
 @dataclass(frozen=True, slots=True)
 class Daybook:
@@ -166,11 +171,9 @@ def _wire(
     # deciding and acting
     aggregates = Aggregates(log, PostgresSnapshots(log.pool))
     bookmarks = PostgresBookmarks(log.pool)
-    tips = () if world.tip_account is None else (world.tip_account,)
-    settlement = Settlement(log, aggregates, directory, now_us, tips)
+    settlement = Settlement(log, aggregates, directory, now_us, world.tip_accounts)
     means = Means(log, aggregates, chain, builder, settlement, now_us, unobserved, world.pace)
-    wallet = wallet_stream(world.signer.address)
-    executor = Executor(wallet, means, PostgresLeases(log.pool), bookmarks, holder=_who_we_are())
+    executor = _executor(world, log, means, bookmarks)
     # answering
     runners = tuple(ProjectionRunner(model, FoldSource(log, model), reads) for model in READ_MODELS)
     relay = Relay(world.database_url, world.nats_url, replicas=world.replicas)
@@ -199,6 +202,12 @@ def _wire(
         runners=runners,
         services=services,
     )
+
+
+def _executor(world: World, log: PostgresEventLog, means: Means, bookmarks: PostgresBookmarks) -> Executor:
+    """Drives the orders of the world's one wallet, under that wallet's lease."""
+    wallet = wallet_stream(world.signer.address)
+    return Executor(wallet, means, PostgresLeases(log.pool), bookmarks, holder=_who_we_are())
 
 
 def _hot_prices(
