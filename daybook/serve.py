@@ -42,7 +42,7 @@ class ApiServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """A listening socket; port 0 takes a free one. Who connects from now on is answered once the server runs.
 
     Raises:
         SetupError: the port is taken, or the host is not ours.
@@ -52,6 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except OSError as error:
         listening.close()
         raise SetupError(
