@@ -1,4 +1,4 @@
-"""The Raydium CPMM vectors: where they are, and their accounts as bytes with an owner."""
+"""The vectors: where they are, and their accounts as bytes with an owner."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from solders.pubkey import Pubkey
 VECTORS = Path(os.environ.get("DAYBOOK_VECTORS", Path(__file__).parent / "vectors"))
 
 
-def cpmm_vectors() -> list[dict[str, Any]]:
-    """Every pool of the file, with its accounts, cases and instructions."""
-    pools: list[dict[str, Any]] = json.loads((VECTORS / "raydium_cpmm.json").read_text())["pools"]
+def vector_pools(protocol: str) -> list[dict[str, Any]]:
+    """Every pool of a protocol's file, with its accounts, cases and instructions."""
+    pools: list[dict[str, Any]] = json.loads((VECTORS / f"{protocol}.json").read_text())["pools"]
     return pools
 
 

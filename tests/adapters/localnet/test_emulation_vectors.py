@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
-from vector_accounts import account_bytes, cpmm_vectors
+from vector_accounts import account_bytes, vector_pools
 
 from adapters.localnet.history import Executed
 from adapters.localnet.ledger import SLOTS_PER_EPOCH, Ledger
@@ -83,7 +83,9 @@ def wanted(case: dict[str, Any]) -> tuple[Any, int, int]:
     return {"InstructionError": [0, error]}, 0, 0
 
 
-@pytest.mark.parametrize("vector", cpmm_vectors(), ids=lambda vector: f"{vector['seed']}-{vector['kind']}")
+@pytest.mark.parametrize(
+    "vector", vector_pools("raydium_cpmm"), ids=lambda vector: f"{vector['seed']}-{vector['kind']}"
+)
 def test_the_emulation_does_what_the_real_program_did(vector: dict[str, Any]) -> None:
     """Spent, received and the error of every case, over mints with and without transfer fees."""
     replay = Replay(vector)

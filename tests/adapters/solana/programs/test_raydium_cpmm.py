@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
-from vector_accounts import account_bytes, cpmm_vectors
+from vector_accounts import account_bytes, vector_pools
 
 from adapters.solana.programs import raydium_cpmm as cpmm
 from domain.errors import DecodeError
 
-VECTORS = cpmm_vectors()
+VECTORS = vector_pools("raydium_cpmm")
 POOL, OWNER = account_bytes(VECTORS[0]["accounts"]["pool"])
 CONFIG, _ = account_bytes(VECTORS[0]["accounts"]["config"])
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
-from vector_accounts import account_bytes, cpmm_vectors
+from vector_accounts import account_bytes, vector_pools
 
 from adapters.solana.programs import compute_budget, lookup_table, token
 from adapters.solana.programs.associated_token import associated_address, create_idempotent
@@ -20,7 +20,7 @@ from domain.market.amm.constant_product import TransferFee
 OWNER = Pubkey(bytes(31) + b"\x01")
 MINT = Pubkey(bytes(31) + b"\x02")
 FEE_MINT, FEE_OWNER = account_bytes(
-    next(vector for vector in cpmm_vectors() if vector["seed"] == 11)["accounts"]["mintB"]
+    next(vector for vector in vector_pools("raydium_cpmm") if vector["seed"] == 11)["accounts"]["mintB"]
 )
 
 

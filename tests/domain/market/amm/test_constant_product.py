@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vector_accounts import account_bytes, cpmm_vectors
+from vector_accounts import account_bytes, vector_pools
 
 from adapters.solana.programs import raydium_cpmm, token
 from domain.errors import QuoteError
@@ -90,7 +90,7 @@ def wrong(case: dict[str, Any], pool: ConstantProductPool) -> str | None:
 
 def test_every_vector_is_quoted_to_the_last_base_unit() -> None:
     """All pools, both directions, exact in and exact out, from raw account bytes."""
-    vectors = cpmm_vectors()
+    vectors = vector_pools("raydium_cpmm")
     results = [wrong(case, decoded_pool(vector)) for vector in vectors for case in vector["cases"]]
     failures = [result for result in results if result is not None]
     print(f"raydium_cpmm vectors: {len(results) - len(failures)} of {len(results)} passed")  # noqa: T201 - the figure asked for
@@ -100,7 +100,7 @@ def test_every_vector_is_quoted_to_the_last_base_unit() -> None:
 
 def test_a_copy_of_the_sdk_would_fail() -> None:
     """Where the SDK rounds the creator fee up apart from the trade fee, the program pays more."""
-    vectors = cpmm_vectors()
+    vectors = vector_pools("raydium_cpmm")
     differing = [(vector, case) for vector in vectors for case in vector["cases"] if "sdkAmountOut" in case]
     assert differing
     for vector, case in differing:
