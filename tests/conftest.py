@@ -36,3 +36,13 @@ async def database(stack: StackUrls) -> AsyncIterator[str]:
     """The URL of an empty database that is gone after the test."""
     async with fresh_database(stack.database_url) as url:
         yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many vector cases passed; the figures travel with the reports, so xdist workers' count too."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = {text for report in reports for name, text in report.user_properties if name == "vectors"}
+    if figures:
+        terminalreporter.section("vectors")
+        for text in sorted(map(str, figures)):
+            terminalreporter.write_line(text)

@@ -13,7 +13,7 @@ from eventsourcing.domain import BaseAggregate
 
 from domain.chain import USDC, WSOL, Address, BlockHeight, Mint, Signature, Slot
 from domain.events import Cause, RecordedEvent, event_id
-from domain.market.amm.constant_product import ConstantProductPool, quote_exact_in
+from domain.market.amm.constant_product import ConstantProductPool
 from domain.market.events import PoolFees, PoolUpdated
 from domain.money import Lamports
 from domain.strategies.events import ArbitrageParameters, RiskLimits
@@ -76,7 +76,7 @@ def pool(
 
 def swapped(curve: ConstantProductPool, amount: int, *, a_to_b: bool) -> int:
     """What a pool pays."""
-    return quote_exact_in(curve, amount, a_to_b=a_to_b).amount_out
+    return curve.quote_exact_in(amount, a_to_b=a_to_b).amount_out
 
 
 def parameters(**changes: object) -> ArbitrageParameters:

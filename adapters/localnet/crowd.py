@@ -27,7 +27,7 @@ from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs import token
 from adapters.solana.programs.associated_token import associated_address
 from domain.errors import InvariantBroken
-from domain.market.amm.constant_product import ConstantProductPool, amount_in_to_price, quote_exact_in
+from domain.market.amm.constant_product import ConstantProductPool, amount_in_to_price
 
 TRADERS: Final = 8
 _WALLET: Final = 1_000 * LAMPORTS_PER_SOL
@@ -139,7 +139,7 @@ class Crowd:
         amount, a_to_b = amount_in_to_price(tradable, price, LAMPORTS_PER_SOL)
         if amount == 0:
             return None
-        quoted = quote_exact_in(tradable, amount, a_to_b=a_to_b)
+        quoted = tradable.quote_exact_in(amount, a_to_b=a_to_b)
         least = quoted.amount_out - quoted.amount_out * _SLIPPAGE_PER_MILLE // 1_000
         executed = self._ledger.submit(self._signed(pool, state, amount, least, a_to_b=a_to_b))
         if not isinstance(executed, Executed):

@@ -22,7 +22,7 @@ from adapters.localnet.transaction_error import InstructionError, custom
 from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs import token
 from domain.errors import DecodeError, QuoteError
-from domain.market.amm.constant_product import Quote, quote_exact_in, quote_exact_out
+from domain.market.amm.constant_product import ConstantProductQuote
 
 T = TypeVar("T")
 
@@ -127,17 +127,17 @@ class _Swap:
         if not all(metas[at].is_writable for at in (3, 4, 5, 6, 7, 12)):
             raise _Stop(custom(CONSTRAINT_MUT))
 
-    def quote(self, arguments: cpmm.SwapArguments, epoch: int) -> Quote:
+    def quote(self, arguments: cpmm.SwapArguments, epoch: int) -> ConstantProductQuote:
         """Compute the swap and hold it to the caller's limit."""
         mints = (self._account(self.pool.mint_a), self._account(self.pool.mint_b))
         fees = tuple(token.transfer_fee(mint.data, mint.owner, epoch) for mint in mints)
         amounts = [self._balance(vault) for vault in (self.pool.vault_a, self.pool.vault_b)]
         if arguments.amount == 0:
             raise _Stop(custom(REQUIRE_GT_VIOLATED))
-        quoted = quote_exact_in if arguments.exact_in else quote_exact_out
         try:
             pool = cpmm.tradable(self.pool, self._config, amounts[0], amounts[1], (fees[0], fees[1]))
-            quote = quoted(pool, arguments.amount, a_to_b=self._a_to_b)
+            quoted = pool.quote_exact_in if arguments.exact_in else pool.quote_exact_out
+            quote = quoted(arguments.amount, a_to_b=self._a_to_b)
         except (QuoteError, DecodeError):
             raise _Stop("ProgramFailedToComplete") from None  # the program's arithmetic panics here
         if quote.amount_out == 0:
@@ -149,7 +149,7 @@ class _Swap:
             raise _Stop(custom(EXCEEDED_SLIPPAGE))
         return quote
 
-    def transfers(self, quote: Quote) -> tuple[Instruction, ...]:
+    def transfers(self, quote: ConstantProductQuote) -> tuple[Instruction, ...]:
         """User to vault, then vault to user; the vaults' authority needs no signature here."""
         decimals = (self.pool.decimals_a, self.pool.decimals_b)
         decimals_in, decimals_out = decimals if self._a_to_b else decimals[::-1]
@@ -174,7 +174,7 @@ class _Swap:
             ),
         )
 
-    def written(self, quote: Quote, epoch: int) -> tuple[tuple[Pubkey, Account], ...]:
+    def written(self, quote: ConstantProductQuote, epoch: int) -> tuple[tuple[Pubkey, Account], ...]:
         """The pool account with the fees it now owes."""
         creator_on_a = quote.creator_fee_on_input == quote.a_to_b
         fees_on_a = quote.a_to_b

@@ -66,9 +66,11 @@ class PoolProgram:
         mint_offsets: where the account names its two mints, token a first.
         around: the accounts a quote or a swap needs beyond those in `accounts`, derived from what is known;
             asked again after each reading, empty when nothing is missing. Accounts read as None stay None.
+            Empty for a pool that cannot be decoded: `quotable` says what is wrong with it.
         quotable: the pool as its mathematics takes it. Raises DecodeError for accounts that are not what
             the program would have made; QuoteError where the program takes no swaps now.
-        swap: the instruction. Raises QuoteError where the program has none for the request.
+        swap: the instruction. Raises QuoteError where the program has none for the request, DecodeError
+            where the pool's accounts are missing or not its own.
     """
 
     protocol: str

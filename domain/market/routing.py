@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from domain.chain import Mint
 from domain.errors import QuoteError
-from domain.market.amm.constant_product import RATE, CreatorFeeOn, quote_exact_in, quote_exact_out
+from domain.market.amm.constant_product import RATE, CreatorFeeOn
 from domain.market.events import PoolUpdated
 from domain.market.pools import curve
 from domain.money import U64_MAX
@@ -111,7 +111,7 @@ def run_through(path: Sequence[Hop], amount: int) -> Cycle:
         if amounts[-1] == 0:
             amounts.append(0)
             continue
-        quote = quote_exact_in(curve(hop.pool), amounts[-1], a_to_b=hop.mint_in == hop.pool.mint_a)
+        quote = curve(hop.pool).quote_exact_in(amounts[-1], a_to_b=hop.mint_in == hop.pool.mint_a)
         amounts.append(quote.amount_out)
     return Cycle(tuple(path), tuple(amounts))
 
@@ -131,11 +131,11 @@ def _cheapest(hop: Hop, amount_out: int) -> int:
     """The smallest input from which `amount_out` arrives; 0 when no input does."""
     pool, a_to_b = curve(hop.pool), hop.mint_in == hop.pool.mint_a
     try:
-        amount = quote_exact_out(pool, amount_out, a_to_b=a_to_b).amount_in
+        amount = pool.quote_exact_out(amount_out, a_to_b=a_to_b).amount_in
     except QuoteError:
         return 0
     for _ in range(_TRIMS):
-        if amount <= 1 or quote_exact_in(pool, amount - 1, a_to_b=a_to_b).amount_out < amount_out:
+        if amount <= 1 or pool.quote_exact_in(amount - 1, a_to_b=a_to_b).amount_out < amount_out:
             break
         amount -= 1
     return amount

@@ -12,9 +12,12 @@ from typing import Any, Final
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
+from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram, SwapRequest
 from adapters.solana.programs.layout import anchor_account, anchor_instruction, check_data, check_owner
-from domain.errors import DecodeError
-from domain.market.amm.constant_product import ConstantProductPool, CreatorFeeOn, TransferFee
+from adapters.solana.programs.pool_accounts import decoded, mint_fee, unread, vault_amount
+from domain.errors import DecodeError, QuoteError
+from domain.market.amm.constant_product import ConstantProductPool, CreatorFeeOn
+from domain.market.amm.pool import TransferFee
 
 PROGRAM_ID: Final = Pubkey.from_string("CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C")
 AUTHORITY: Final = Pubkey.find_program_address([b"vault_and_lp_mint_auth_seed"], PROGRAM_ID)[0]
@@ -208,6 +211,61 @@ def tradable(
     )
 
 
+def around(pool: Pubkey, accounts: Accounts) -> tuple[Pubkey, ...]:
+    """The fee config, vaults and mints of a pool, as far as they are not read yet."""
+    return unread(
+        pool,
+        accounts,
+        decode_pool,
+        lambda state: (state.amm_config, state.vault_a, state.vault_b, state.mint_a, state.mint_b),
+    )
+
+
+def quotable(pool: Pubkey, accounts: Accounts, time: ChainTime) -> ConstantProductPool:
+    """Give the pool as mathematics sees it, from its own account and those around it.
+
+    Raises:
+        DecodeError: an account is missing or is not what the program would have made.
+        QuoteError: the pool takes no swaps at `time`.
+    """
+    state = decoded("account", pool, pool, accounts, decode_pool)
+    config = decoded("fee config", pool, state.amm_config, accounts, decode_config)
+    if not state.accepts_swaps(time.unix_time):
+        raise QuoteError(
+            f"pool {pool} takes no swaps: status {state.status}, open from unix time {state.open_time}"
+        )
+    return tradable(
+        state,
+        config,
+        vault_amount(pool, state.vault_a, state.mint_a, AUTHORITY, accounts),
+        vault_amount(pool, state.vault_b, state.mint_b, AUTHORITY, accounts),
+        (
+            mint_fee(pool, state.mint_a, accounts, time.epoch),
+            mint_fee(pool, state.mint_b, accounts, time.epoch),
+        ),
+    )
+
+
+def swap(request: SwapRequest) -> Instruction:
+    """Build the swap of `request`.
+
+    Raises:
+        DecodeError: the pool account is missing or no pool.
+    """
+    state = decoded("account", request.pool, request.pool, request.accounts, decode_pool)
+    keys = swap_accounts(
+        request.pool,
+        state,
+        payer=request.user,
+        user_in=request.user_in,
+        user_out=request.user_out,
+        a_to_b=request.a_to_b,
+    )
+    if request.exact_in:
+        return swap_base_input(keys, amount_in=request.amount, minimum_amount_out=request.limit)
+    return swap_base_output(keys, max_amount_in=request.limit, amount_out=request.amount)
+
+
 def swap_accounts(
     pool: Pubkey, state: PoolState, *, payer: Pubkey, user_in: Pubkey, user_out: Pubkey, a_to_b: bool
 ) -> SwapAccounts:
@@ -313,3 +371,15 @@ def _metas(keys: SwapAccounts) -> list[AccountMeta]:
 def _plain(account: PoolState | AmmConfig) -> list[object]:
     values = (getattr(account, field.name) for field in fields(account))
     return [bytes(value) if isinstance(value, Pubkey) else value for value in values]
+
+
+PROGRAM: Final = PoolProgram(
+    protocol="raydium_cpmm",
+    program_id=PROGRAM_ID,
+    lengths=(POOL_LENGTH,),
+    discriminator=POOL_DISCRIMINATOR,
+    mint_offsets=(168, 200),
+    around=around,
+    quotable=quotable,
+    swap=swap,
+)

@@ -15,7 +15,7 @@ from solders.token.state import Mint, TokenAccount, TokenAccountState
 
 from adapters.solana.programs.layout import check_owner
 from domain.errors import DecodeError
-from domain.market.amm.constant_product import TransferFee
+from domain.market.amm.pool import TransferFee
 
 TOKEN_PROGRAM: Final = ID
 TOKEN_2022_PROGRAM: Final = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")

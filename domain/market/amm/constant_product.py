@@ -1,4 +1,4 @@
-"""Raydium CPMM quotes: what a constant product pool takes and pays, to the last base unit.
+"""Constant product pools as Raydium CPMM runs them: what one takes and pays, to the last base unit.
 
 Follows the deployed program (April 2026), not its SDK: where a creator fee is taken from the input the
 program rounds the sum of both fees up once, the SDK rounds each, so the SDK pays up to a few units less.
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from enum import IntEnum
 from math import isqrt
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from domain.errors import QuoteError
+from domain.market.amm.pool import U64_MAX, TransferFee, check_amount
+from domain.market.amm.transfer_fee import before_transfer_fee, transfer_fee
 
 RATE: Final = 1_000_000
 """Fee rates are parts of this."""
 
-BPS: Final = 10_000
-"""Token-2022 transfer fees are parts of this."""
-
-U64_MAX: Final = 2**64 - 1
-"""A token amount on chain is a u64."""
+_quote = (
+    tuple.__new__
+)  # a third faster than the NamedTuple's own constructor: quotes are the search's hot loop
 
 
 class CreatorFeeOn(IntEnum):
@@ -32,11 +32,43 @@ class CreatorFeeOn(IntEnum):
     ONLY_B = 2
 
 
-class TransferFee(NamedTuple):
-    """A Token-2022 mint's transfer fee in force: ceil(amount * bps / 10,000), never above `maximum`."""
+class ConstantProductQuote(NamedTuple):
+    """What one swap would do.
 
-    bps: int
-    maximum: int
+    Attributes:
+        a_to_b: True when token a is sold.
+        amount_in: leaves the user's account. `amount_out`: arrives in it; 0 means the program refuses the
+            swap, since it never takes something for nothing.
+        trade_fee: in the input token; `protocol_fee` and `fund_fee` are shares of it.
+        creator_fee: in the input token when `creator_fee_on_input`, else in the output token.
+        in_transfer_fee, out_transfer_fee: kept by the mints, never reach the other side.
+    """
+
+    a_to_b: bool
+    amount_in: int
+    amount_out: int
+    trade_fee: int
+    protocol_fee: int
+    fund_fee: int
+    creator_fee: int = 0
+    creator_fee_on_input: bool = True
+    in_transfer_fee: int = 0
+    out_transfer_fee: int = 0
+
+    @property
+    def fee_in(self) -> int:
+        """The pool's and the creator's fee on the input."""
+        return self.trade_fee + self.creator_fee if self.creator_fee_on_input else self.trade_fee
+
+    @property
+    def fee_out(self) -> int:
+        """The creator's fee where it is taken from the output."""
+        return 0 if self.creator_fee_on_input else self.creator_fee
+
+    @property
+    def partial(self) -> bool:
+        """Never: a product curve has no end."""
+        return False
 
 
 class ConstantProductPool(NamedTuple):
@@ -61,29 +93,137 @@ class ConstantProductPool(NamedTuple):
     transfer_fee_a: TransferFee | None = None
     transfer_fee_b: TransferFee | None = None
 
+    def quote_exact_in(self, amount: int, *, a_to_b: bool) -> ConstantProductQuote:
+        """Quote a swap that sends exactly `amount`.
 
-class Quote(NamedTuple):
-    """What one swap would do.
+        Raises:
+            QuoteError: the amount is not a positive u64, or a reserve is empty.
+        """
+        reserve_a, reserve_b, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = self
+        if amount <= 0 or amount > U64_MAX or reserve_a <= 0 or reserve_b <= 0:
+            self._refuse(amount)
+        if creator_rate or fee_a or fee_b:
+            return self._exact_in_with_extras(amount, a_to_b)
+        fee = (amount * trade_rate + 999_999) // 1_000_000
+        net = amount - fee
+        return _quote(
+            ConstantProductQuote,
+            (
+                a_to_b,
+                amount,
+                net * reserve_b // (reserve_a + net) if a_to_b else net * reserve_a // (reserve_b + net),
+                fee,
+                fee * protocol_rate // 1_000_000,
+                fee * fund_rate // 1_000_000,
+                0,
+                True,
+                0,
+                0,
+            ),
+        )
 
-    Attributes:
-        a_to_b: True when token a is sold.
-        amount_in: leaves the user's account. `amount_out`: arrives in it; 0 means the program refuses the
-            swap, since it never takes something for nothing.
-        trade_fee: in the input token; `protocol_fee` and `fund_fee` are shares of it.
-        creator_fee: in the input token when `creator_fee_on_input`, else in the output token.
-        in_transfer_fee, out_transfer_fee: kept by the mints, never reach the other side.
-    """
+    def quote_exact_out(self, amount: int, *, a_to_b: bool) -> ConstantProductQuote:
+        """Quote a swap from which exactly `amount` arrives.
 
-    a_to_b: bool
-    amount_in: int
-    amount_out: int
-    trade_fee: int
-    protocol_fee: int
-    fund_fee: int
-    creator_fee: int = 0
-    creator_fee_on_input: bool = True
-    in_transfer_fee: int = 0
-    out_transfer_fee: int = 0
+        Raises:
+            QuoteError: the amount is not a positive u64, a reserve is empty or holds too little, or the
+                input needed does not fit a u64.
+        """
+        if not 0 < amount <= U64_MAX or self.reserve_a <= 0 or self.reserve_b <= 0:
+            self._refuse(amount)
+        reserve_in, reserve_out = self._reserves(a_to_b)
+        fee_in, fee_out = self._transfer_fees(a_to_b)
+        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
+        gross_out = before_transfer_fee(amount, fee_out)
+        curve_out = gross_out if on_input else _before_fee(gross_out, self.creator_rate)
+        if curve_out >= reserve_out:
+            raise QuoteError(
+                f"a swap that pays {curve_out} was asked of a reserve of {reserve_out}: ask for less"
+            )
+        net = -(-reserve_in * curve_out // (reserve_out - curve_out))
+        curve_in = _before_fee(net, self.trade_rate + self.creator_rate if on_input else self.trade_rate)
+        total_fee = curve_in - net
+        creator_fee = self._creator_share(total_fee) if on_input else curve_out - gross_out
+        trade_fee = total_fee - creator_fee if on_input else total_fee
+        amount_in = before_transfer_fee(curve_in, fee_in)
+        if amount_in > U64_MAX:
+            raise QuoteError(f"paying out {amount} needs an input of {amount_in}, above 2^64: ask for less")
+        return ConstantProductQuote(
+            a_to_b,
+            amount_in,
+            amount,
+            trade_fee,
+            trade_fee * self.protocol_rate // RATE,
+            trade_fee * self.fund_rate // RATE,
+            creator_fee,
+            on_input,
+            amount_in - curve_in,
+            gross_out - amount,
+        )
+
+    def spot_price(self) -> tuple[int, int]:
+        """The marginal price before fees: (base units of b, for base units of a).
+
+        Raises:
+            QuoteError: a reserve is empty.
+        """
+        if self.reserve_a <= 0 or self.reserve_b <= 0:
+            self._refuse(1)
+        return self.reserve_b, self.reserve_a
+
+    def after(self, quote: ConstantProductQuote) -> ConstantProductPool:
+        """Give the pool after `quote` was carried out; fees owed to others leave the reserves."""
+        kept = quote.protocol_fee + quote.fund_fee
+        creator_in = quote.creator_fee if quote.creator_fee_on_input else 0
+        gained = quote.amount_in - quote.in_transfer_fee - kept - creator_in
+        paid = quote.amount_out + quote.out_transfer_fee + quote.fee_out
+        if quote.a_to_b:
+            return self._replace(reserve_a=self.reserve_a + gained, reserve_b=self.reserve_b - paid)
+        return self._replace(reserve_a=self.reserve_a - paid, reserve_b=self.reserve_b + gained)
+
+    def _exact_in_with_extras(self, amount: int, a_to_b: bool) -> ConstantProductQuote:
+        reserve_in, reserve_out = self._reserves(a_to_b)
+        fee_in, fee_out = self._transfer_fees(a_to_b)
+        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
+        in_transfer_fee = transfer_fee(amount, fee_in)
+        curve_in = amount - in_transfer_fee
+        rate = self.trade_rate + self.creator_rate if on_input else self.trade_rate
+        total_fee = -(-curve_in * rate // RATE)
+        creator_fee = self._creator_share(total_fee) if on_input else 0
+        trade_fee = total_fee - creator_fee
+        net = curve_in - total_fee
+        curve_out = net * reserve_out // (reserve_in + net)
+        if not on_input:
+            creator_fee = -(-curve_out * self.creator_rate // RATE)
+            curve_out -= creator_fee
+        out_transfer_fee = transfer_fee(curve_out, fee_out)
+        return ConstantProductQuote(
+            a_to_b,
+            amount,
+            curve_out - out_transfer_fee,
+            trade_fee,
+            trade_fee * self.protocol_rate // RATE,
+            trade_fee * self.fund_rate // RATE,
+            creator_fee,
+            on_input,
+            in_transfer_fee,
+            out_transfer_fee,
+        )
+
+    def _reserves(self, a_to_b: bool) -> tuple[int, int]:
+        return (self.reserve_a, self.reserve_b) if a_to_b else (self.reserve_b, self.reserve_a)
+
+    def _transfer_fees(self, a_to_b: bool) -> tuple[TransferFee | None, TransferFee | None]:
+        fees = (self.transfer_fee_a, self.transfer_fee_b)
+        return fees if a_to_b else (fees[1], fees[0])
+
+    def _creator_share(self, total_fee: int) -> int:
+        rate = self.trade_rate + self.creator_rate
+        return total_fee * self.creator_rate // rate if rate else 0
+
+    def _refuse(self, amount: int) -> NoReturn:
+        check_amount(amount)
+        raise QuoteError(f"the pool's reserves are {self.reserve_a} and {self.reserve_b}: it cannot trade")
 
 
 def amount_out(reserve_in: int, reserve_out: int, amount_in: int, trade_rate: int) -> int:
@@ -93,70 +233,6 @@ def amount_out(reserve_in: int, reserve_out: int, amount_in: int, trade_rate: in
     """
     net = amount_in - -(-amount_in * trade_rate // RATE)
     return net * reserve_out // (reserve_in + net)
-
-
-def quote_exact_in(pool: ConstantProductPool, amount: int, *, a_to_b: bool) -> Quote:
-    """Quote a swap that sends exactly `amount`.
-
-    Raises:
-        QuoteError: the amount is not a positive u64, or a reserve is empty.
-    """
-    reserve_in, reserve_out = _reserves(pool, amount, a_to_b)
-    if pool.creator_rate or pool.transfer_fee_a or pool.transfer_fee_b:
-        return _exact_in_with_extras(pool, amount, reserve_in, reserve_out, a_to_b)
-    fee = -(-amount * pool.trade_rate // RATE)
-    net = amount - fee
-    out = net * reserve_out // (reserve_in + net)
-    return Quote(a_to_b, amount, out, fee, fee * pool.protocol_rate // RATE, fee * pool.fund_rate // RATE)
-
-
-def quote_exact_out(pool: ConstantProductPool, amount: int, *, a_to_b: bool) -> Quote:
-    """Quote a swap from which exactly `amount` arrives.
-
-    Raises:
-        QuoteError: the amount is not a positive u64, a reserve is empty or holds too little, or the
-            input needed does not fit a u64.
-    """
-    reserve_in, reserve_out = _reserves(pool, amount, a_to_b)
-    fee_in, fee_out = _transfer_fees(pool, a_to_b)
-    on_input = _creator_fee_on_input(pool.creator_fee_on, a_to_b)
-    gross_out = _before_transfer_fee(amount, fee_out)
-    curve_out = gross_out if on_input else _before_fee(gross_out, pool.creator_rate)
-    if curve_out >= reserve_out:
-        raise QuoteError(
-            f"a swap that pays {curve_out} was asked of a reserve of {reserve_out}: ask for less"
-        )
-    net = -(-reserve_in * curve_out // (reserve_out - curve_out))
-    curve_in = _before_fee(net, pool.trade_rate + pool.creator_rate if on_input else pool.trade_rate)
-    total_fee = curve_in - net
-    creator_fee = _creator_share(pool, total_fee) if on_input else curve_out - gross_out
-    trade_fee = total_fee - creator_fee if on_input else total_fee
-    amount_in = _before_transfer_fee(curve_in, fee_in)
-    if amount_in > U64_MAX:
-        raise QuoteError(f"paying out {amount} needs an input of {amount_in}, above 2^64: ask for less")
-    return Quote(
-        a_to_b,
-        amount_in,
-        amount,
-        trade_fee,
-        trade_fee * pool.protocol_rate // RATE,
-        trade_fee * pool.fund_rate // RATE,
-        creator_fee,
-        on_input,
-        amount_in - curve_in,
-        gross_out - amount,
-    )
-
-
-def apply_swap(pool: ConstantProductPool, quote: Quote) -> ConstantProductPool:
-    """Give the pool after `quote` was carried out; fees owed to others leave the reserves."""
-    kept = quote.protocol_fee + quote.fund_fee
-    creator_in, creator_out = (quote.creator_fee, 0) if quote.creator_fee_on_input else (0, quote.creator_fee)
-    gained = quote.amount_in - quote.in_transfer_fee - kept - creator_in
-    paid = quote.amount_out + quote.out_transfer_fee + creator_out
-    if quote.a_to_b:
-        return pool._replace(reserve_a=pool.reserve_a + gained, reserve_b=pool.reserve_b - paid)
-    return pool._replace(reserve_a=pool.reserve_a - paid, reserve_b=pool.reserve_b + gained)
 
 
 def amount_in_to_price(pool: ConstantProductPool, price_b: int, price_a: int) -> tuple[int, bool]:
@@ -189,79 +265,13 @@ def amount_in_to_price(pool: ConstantProductPool, price_b: int, price_a: int) ->
 def _stays_within(pool: ConstantProductPool, amount: int, a_to_b: bool, price_b: int, price_a: int) -> bool:
     if amount > U64_MAX:
         return False
-    after = apply_swap(pool, quote_exact_in(pool, amount, a_to_b=a_to_b))
+    after = pool.after(pool.quote_exact_in(amount, a_to_b=a_to_b))
     cross = after.reserve_b * price_a - price_b * after.reserve_a
     return cross >= 0 if a_to_b else cross <= 0
 
 
-def _reserves(pool: ConstantProductPool, amount: int, a_to_b: bool) -> tuple[int, int]:
-    if not 0 < amount <= U64_MAX:
-        raise QuoteError(f"a swap of {amount} base units was asked for: amounts run from 1 to 2^64 - 1")
-    reserves = (pool.reserve_a, pool.reserve_b) if a_to_b else (pool.reserve_b, pool.reserve_a)
-    if reserves[0] <= 0 or reserves[1] <= 0:
-        raise QuoteError(f"the pool's reserves are {pool.reserve_a} and {pool.reserve_b}: it cannot trade")
-    return reserves
-
-
-def _exact_in_with_extras(
-    pool: ConstantProductPool, amount: int, reserve_in: int, reserve_out: int, a_to_b: bool
-) -> Quote:
-    fee_in, fee_out = _transfer_fees(pool, a_to_b)
-    on_input = _creator_fee_on_input(pool.creator_fee_on, a_to_b)
-    in_transfer_fee = _transfer_fee(amount, fee_in)
-    curve_in = amount - in_transfer_fee
-    rate = pool.trade_rate + pool.creator_rate if on_input else pool.trade_rate
-    total_fee = -(-curve_in * rate // RATE)
-    creator_fee = _creator_share(pool, total_fee) if on_input else 0
-    trade_fee = total_fee - creator_fee
-    net = curve_in - total_fee
-    curve_out = net * reserve_out // (reserve_in + net)
-    if not on_input:
-        creator_fee = -(-curve_out * pool.creator_rate // RATE)
-        curve_out -= creator_fee
-    out_transfer_fee = _transfer_fee(curve_out, fee_out)
-    return Quote(
-        a_to_b,
-        amount,
-        curve_out - out_transfer_fee,
-        trade_fee,
-        trade_fee * pool.protocol_rate // RATE,
-        trade_fee * pool.fund_rate // RATE,
-        creator_fee,
-        on_input,
-        in_transfer_fee,
-        out_transfer_fee,
-    )
-
-
 def _creator_fee_on_input(fee_on: CreatorFeeOn, a_to_b: bool) -> bool:
     return fee_on == CreatorFeeOn.INPUT or (fee_on == CreatorFeeOn.ONLY_A) == a_to_b
-
-
-def _creator_share(pool: ConstantProductPool, total_fee: int) -> int:
-    rate = pool.trade_rate + pool.creator_rate
-    return total_fee * pool.creator_rate // rate if rate else 0
-
-
-def _transfer_fees(pool: ConstantProductPool, a_to_b: bool) -> tuple[TransferFee | None, TransferFee | None]:
-    fees = (pool.transfer_fee_a, pool.transfer_fee_b)
-    return fees if a_to_b else (fees[1], fees[0])
-
-
-def _transfer_fee(amount: int, fee: TransferFee | None) -> int:
-    return min(-(-amount * fee.bps // BPS), fee.maximum) if fee else 0
-
-
-def _before_transfer_fee(after: int, fee: TransferFee | None) -> int:
-    """What must be sent so that `after` arrives (spl-token-2022's inverse fee, and its cap)."""
-    if fee is None or fee.bps == 0 or after == 0:
-        return after
-    if fee.bps == BPS:
-        return after + fee.maximum
-    before = -(-after * BPS // (BPS - fee.bps))
-    before = min(before, after + fee.maximum)
-    # The program then charges the fee of that gross amount, which may exceed what rounding left for it.
-    return after + _transfer_fee(before, fee)
 
 
 def _before_fee(after: int, rate: int) -> int:

@@ -17,7 +17,7 @@ from adapters.localnet.history import Executed
 from adapters.localnet.klines import HEADER, read_klines
 from adapters.localnet.ledger import Ledger
 from domain.errors import SetupError
-from domain.market.amm.constant_product import ConstantProductPool, quote_exact_in
+from domain.market.amm.constant_product import ConstantProductPool
 
 SHARED = Path(os.environ.get("DAYBOOK_SHARED", Path(__file__).parents[3] / "../shared"))
 GOOD = ",".join(HEADER) + "\n0,150,151,149,150.5,10\n60000,150.5,152,150,151,3\n"
@@ -51,8 +51,8 @@ def run_crowd(trades: int, market: Path | None = None, seed: int = 1) -> tuple[C
 
 def cycle_pays(first: ConstantProductPool, second: ConstantProductPool) -> bool:
     for sold, bought in ((first, second), (second, first)):
-        out = quote_exact_in(sold, LAMPORTS_PER_SOL, a_to_b=True).amount_out
-        if quote_exact_in(bought, out, a_to_b=False).amount_out > LAMPORTS_PER_SOL + 10_000:
+        out = sold.quote_exact_in(LAMPORTS_PER_SOL, a_to_b=True).amount_out
+        if bought.quote_exact_in(out, a_to_b=False).amount_out > LAMPORTS_PER_SOL + 10_000:
             return True
     return False
 

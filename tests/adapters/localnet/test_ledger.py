@@ -28,7 +28,6 @@ from adapters.solana.programs.lookup_table import create_lookup_table, extend_lo
 from adapters.solana.programs.memo import memo
 from domain.chain import Commitment
 from domain.errors import InvalidInput
-from domain.market.amm.constant_product import quote_exact_in
 
 STRANGER = Pubkey(bytes(31) + b"\x63")
 
@@ -50,7 +49,7 @@ def quote(chain: LocalChain, index: int, amount: int, *, a_to_b: bool) -> int:
     ]
     config = cpmm.decode_config(account.data, account.owner)
     tradable = cpmm.tradable(chain.pool_state(pool), config, held[0], held[1])
-    return quote_exact_in(tradable, amount, a_to_b=a_to_b).amount_out
+    return tradable.quote_exact_in(amount, a_to_b=a_to_b).amount_out
 
 
 def everything(chain: LocalChain) -> tuple[int, int, int]:

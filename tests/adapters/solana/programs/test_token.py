@@ -15,7 +15,7 @@ from vector_accounts import account_bytes, vector_pools
 from adapters.solana.programs import compute_budget, lookup_table, token
 from adapters.solana.programs.associated_token import associated_address, create_idempotent
 from domain.errors import DecodeError
-from domain.market.amm.constant_product import TransferFee
+from domain.market.amm.pool import TransferFee
 
 OWNER = Pubkey(bytes(31) + b"\x01")
 MINT = Pubkey(bytes(31) + b"\x02")
