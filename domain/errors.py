@@ -5,6 +5,9 @@
     ├── InvalidInput                  an argument, file or message is not what was asked for      exit 2
     │   ├── DecodeError               bytes from the chain or the log do not have the shape
     │   └── QuoteError                a pool cannot give this quote
+    │       ├── NoRoute               no pools lead from one token to the other for this amount
+    │       ├── UnknownMint           no pool in the book trades this token
+    │       └── StalePool             what is known of the pools is too old to quote
     ├── LogError                      the event log refused or could not answer
     │   ├── ConcurrencyError          the stream is not at the version the writer decided on
     │   ├── FencedOut                 another process holds a newer lease
@@ -51,6 +54,18 @@ class DecodeError(InvalidInput):
 
 class QuoteError(InvalidInput):
     """A pool cannot give this quote."""
+
+
+class NoRoute(QuoteError):
+    """No pools lead from one token to the other for this amount."""
+
+
+class UnknownMint(QuoteError):
+    """No pool in the book trades this token."""
+
+
+class StalePool(QuoteError):
+    """What is known of the pools is too old to quote: sight of them was lost."""
 
 
 class LogError(DaybookError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from domain.chain import Address, Slot
 from domain.market.amm.constant_product import ConstantProductPool, CreatorFeeOn
 from domain.market.events import PoolUpdated
+from domain.market.routing.graph import TradablePool
 
 CONSTANT_PRODUCT = frozenset({"raydium_cpmm"})
 """Protocols whose mathematics is `amm/constant_product`."""
@@ -21,6 +22,7 @@ class PoolBook:
 
     def __init__(self) -> None:
         self._pools: dict[Address, PoolUpdated] = {}
+        self._listed: dict[Address, TradablePool] = {}
         self._in_sight: set[Address] = set()
         self._newest_slot = Slot(0)
 
@@ -35,6 +37,7 @@ class PoolBook:
         if held is not None and update.slot < held.slot:
             return False
         self._pools[update.pool] = update
+        self._list(update)
         self._in_sight.add(update.pool)
         self._newest_slot = max(self._newest_slot, update.slot)
         return True
@@ -47,11 +50,15 @@ class PoolBook:
         """The newest state of a pool; none for one never seen."""
         return self._pools.get(pool)
 
-    def tradable(self) -> Iterator[PoolUpdated]:
-        """Pools in sight that accept swaps."""
-        for pool in self._pools.values():
-            if pool.pool in self._in_sight and pool.open and is_quotable(pool):
-                yield pool
+    def tradable(self) -> Iterator[TradablePool]:
+        """Pools in sight that accept swaps, as routing takes them."""
+        return (pool for address, pool in self._listed.items() if address in self._in_sight)
+
+    def _list(self, update: PoolUpdated) -> None:
+        if update.open and is_quotable(update):
+            self._listed[update.pool] = listing(update)
+        else:
+            self._listed.pop(update.pool, None)
 
 
 def is_quotable(pool: PoolUpdated) -> bool:
@@ -70,6 +77,11 @@ def curve(pool: PoolUpdated) -> ConstantProductPool:
         pool.fees.creator_rate,
         CreatorFeeOn(pool.fees.creator_fee_on),
     )
+
+
+def listing(pool: PoolUpdated) -> TradablePool:
+    """The pool's state as routing takes it."""
+    return TradablePool(pool.pool, pool.protocol, pool.mint_a, pool.mint_b, curve(pool), pool.slot)
 
 
 def same_state(one: PoolUpdated, other: PoolUpdated) -> bool:

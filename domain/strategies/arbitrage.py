@@ -15,13 +15,17 @@ from typing import Final
 from domain.chain import Address
 from domain.market.events import PoolUpdated
 from domain.market.pools import PoolBook
-from domain.market.routing import Cycle, best_cycle, two_pool_cycles
+from domain.market.routing.cycles import best_cycle, cycle_paths
+from domain.market.routing.graph import Path
 from domain.money import Lamports
 from domain.strategies.events import ArbitrageParameters
 from domain.trading.events import Costs, Leg
 
 BASE_FEE_LAMPORTS: Final = Lamports(5_000)
 """What the chain takes for each signature; our transactions carry one."""
+
+LEGS: Final = 2
+"""Pools of one cycle: each more costs its fee and widens the chance that one moves."""
 
 FLOOR_SHARE: Final = 2
 """The last leg insists on the promised profit divided by this."""
@@ -60,15 +64,19 @@ def decide(
         available: base units of the cycle's mint the wallet can spend.
         busy: pools to leave alone: a trade under way will move them.
     """
-    free = (pool for pool in book.tradable() if pool.pool not in busy)
-    cycle = best_cycle(two_pool_cycles(free, parameters.mint), min(parameters.max_input, available))
+    free = (pool for pool in book.tradable() if pool.address not in busy)
+    paths = cycle_paths(free, parameters.mint, max_legs=LEGS)
+    cycle = best_cycle(paths, min(parameters.max_input, available))
     if cycle is None:
         return None
     costs = costs_of(parameters)
     profit = cycle.gain - costs.total_lamports
     if profit < parameters.min_profit_lamports or profit <= 0:
         return None
-    return Finding(_legs(cycle, costs, profit), costs, Lamports(profit), tuple(h.pool for h in cycle.hops))
+    seen = (book.get(hop.pool.address) for hop in cycle.hops)
+    return Finding(
+        _legs(cycle, costs, profit), costs, Lamports(profit), tuple(pool for pool in seen if pool is not None)
+    )
 
 
 def costs_of(parameters: ArbitrageParameters) -> Costs:
@@ -77,13 +85,13 @@ def costs_of(parameters: ArbitrageParameters) -> Costs:
     return Costs(BASE_FEE_LAMPORTS, Lamports(-(-micro_lamports // _MICRO)), parameters.tip_lamports)
 
 
-def _legs(cycle: Cycle, costs: Costs, profit: int) -> tuple[Leg, ...]:
+def _legs(cycle: Path, costs: Costs, profit: int) -> tuple[Leg, ...]:
     last = len(cycle.hops) - 1
     floor = cycle.amount_in + costs.total_lamports + profit // FLOOR_SHARE
     return tuple(
         Leg(
             hop.pool.protocol,
-            hop.pool.pool,
+            hop.pool.address,
             hop.mint_in,
             hop.mint_out,
             cycle.amounts[index],

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from given import POOL_A, POOL_B, SOL, pool, swapped
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from domain.chain import USDC, WSOL, Address
+from domain.chain import USDC, WSOL, Address, Mint
 from domain.market.events import PoolUpdated
-from domain.market.pools import curve
+from domain.market.pools import curve, listing
 from domain.market.prices import mid_price, spread_bps
-from domain.market.routing import best_cycle, best_input, run_through, two_pool_cycles
+from domain.market.routing.cycles import best_cycle, best_input, cycle_paths, run_through
+from domain.market.routing.graph import Hop
 
 _reserves = st.integers(10**6, 10**15)
 _rates = st.sampled_from([100, 500, 2_500, 10_000, 25_000])
 
 
+def _paths(pools: Sequence[PoolUpdated], mint: Mint) -> Iterator[tuple[Hop, ...]]:
+    return cycle_paths(map(listing, pools), mint, max_legs=2)
+
+
 def test_cycles_cross_every_pair_both_ways() -> None:
     """Two pools of one pair give two cycles; a pool never follows itself."""
-    paths = list(two_pool_cycles([pool(POOL_B), pool(POOL_A)], WSOL))
-    assert [[hop.pool.pool for hop in path] for path in paths] == [[POOL_A, POOL_B], [POOL_B, POOL_A]]
+    paths = list(_paths([pool(POOL_B), pool(POOL_A)], WSOL))
+    assert [[hop.pool.address for hop in path] for path in paths] == [[POOL_A, POOL_B], [POOL_B, POOL_A]]
 
 
 def test_a_cycle_sells_where_it_is_dear_and_buys_where_it_is_cheap() -> None:
     """SOL at 150 in A and 165 in B: sell in B, buy in A, and both legs follow the pools' own mathematics."""
     dear = pool(POOL_B, usdc=165_000_000_000)
-    found = best_cycle(two_pool_cycles([pool(), dear], WSOL), 100 * SOL)
+    found = best_cycle(_paths([pool(), dear], WSOL), 100 * SOL)
     assert found is not None
-    assert [hop.pool.pool for hop in found.hops] == [POOL_B, POOL_A]
+    assert [hop.pool.address for hop in found.hops] == [POOL_B, POOL_A]
     dollars = swapped(curve(dear), found.amount_in, a_to_b=True)
     assert found.amounts == (found.amount_in, dollars, swapped(curve(pool()), dollars, a_to_b=False))
     assert found.gain > 0
@@ -35,13 +42,13 @@ def test_a_cycle_sells_where_it_is_dear_and_buys_where_it_is_cheap() -> None:
 
 def test_pools_that_agree_gain_nothing() -> None:
     """Fees eat what rounding leaves."""
-    assert best_cycle(two_pool_cycles([pool(), pool(POOL_B)], WSOL), 100 * SOL) is None
+    assert best_cycle(_paths([pool(), pool(POOL_B)], WSOL), 100 * SOL) is None
 
 
 def test_the_limit_is_kept() -> None:
     """With less money than the best input it is used to the last lamport that buys something."""
     dear = pool(POOL_B, usdc=165_000_000_000)
-    found = best_cycle(two_pool_cycles([pool(), dear], WSOL), SOL)
+    found = best_cycle(_paths([pool(), dear], WSOL), SOL)
     assert found is not None
     assert SOL - 10_000 < found.amount_in <= SOL
     assert found.amounts[1] == run_through(found.hops, SOL).amounts[1]
@@ -52,9 +59,9 @@ def test_equal_cycles_are_told_apart_by_address() -> None:
     third = Address("PooLC11111111111111111111111111111111111111")
     pools = [pool(), pool(third, usdc=165_000_000_000), pool(POOL_B, usdc=165_000_000_000)]
     for given_in in (pools, pools[::-1]):
-        found = best_cycle(two_pool_cycles(given_in, WSOL), 100 * SOL)
+        found = best_cycle(_paths(given_in, WSOL), 100 * SOL)
         assert found is not None
-        assert found.hops[0].pool.pool == POOL_B
+        assert found.hops[0].pool.address == POOL_B
 
 
 @settings(max_examples=300, deadline=None)
@@ -69,7 +76,7 @@ def test_no_neighbour_and_no_scanned_input_gains_more(
     """
     one = pool(POOL_A, sol_1, usdc_1, trade_rate=rate_1)
     other = pool(POOL_B, sol_2, usdc_2, trade_rate=rate_2)
-    for path in two_pool_cycles([one, other], WSOL):
+    for path in _paths([one, other], WSOL):
         limit = 10**16
         found = best_input(path, limit)
         gain = found.gain if found else 0
@@ -88,7 +95,7 @@ def test_no_path_that_was_not_quoted_is_better(terms: list[tuple[int, int, int]]
         pool(Address(f"pool-{place}"), sol, usdc, trade_rate=rate)
         for place, (sol, usdc, rate) in enumerate(terms)
     ]
-    paths = list(two_pool_cycles(pools, WSOL))
+    paths = list(_paths(pools, WSOL))
     every = [found for path in paths if (found := best_input(path, limit))]
     expected = max(every, key=lambda found: (found.gain, -found.amount_in), default=None)
     assert best_cycle(paths, limit) == expected
