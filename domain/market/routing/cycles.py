@@ -24,7 +24,6 @@ from domain.money import U64_MAX
 _NEIGHBOURS: Final = 4  # rounding moves the best whole number by a few units
 _MOVES: Final = 8  # how often the search may move on to a better one: bounds it at 9 * 18 * 3 quotes
 _TRIMS: Final = 4  # an exact-out quote may ask for a few units more than the cheapest input
-_CLOSE_BITS: Final = 20  # thirds end within a millionth of the top, where the gain is flat
 
 
 def cycle_paths(pools: Iterable[TradablePool], mint: Mint, *, max_legs: int = 3) -> Iterator[tuple[Hop, ...]]:
@@ -153,7 +152,7 @@ def _searched(path: Sequence[Hop], limit: int) -> int:
     if limit <= 0 or _gain(path, best) <= 0:
         return 0
     low, high = best // 2, min(best * 2, limit)
-    while high - low > (high >> _CLOSE_BITS) + 2:
+    while high - low > 2:  # loses a third each time: at most 109 rounds of a u64
         third = (high - low) // 3
         left, right = low + third, high - third
         if _gain(path, left) < _gain(path, right):
