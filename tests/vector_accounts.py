@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 VECTORS = Path(os.environ.get("DAYBOOK_VECTORS", Path(__file__).parent / "vectors"))
@@ -25,3 +26,12 @@ def account_bytes(raw: dict[str, Any]) -> tuple[bytes, Pubkey]:
     data = base64.b64decode(raw["data"])
     unpacked = zlib.decompress(data) if raw["encoding"].endswith("zlib") else data
     return unpacked, Pubkey.from_string(raw["owner"])
+
+
+def instruction_of(built: Instruction) -> dict[str, Any]:
+    """An instruction of ours as the vectors write theirs."""
+    keys = [
+        {"pubkey": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
+        for meta in built.accounts
+    ]
+    return {"programId": str(built.program_id), "keys": keys, "data": built.data.hex()}

@@ -45,3 +45,15 @@ def check_data(kind: str, data: bytes, length: int, discriminator: bytes) -> Non
             f"decoding a {kind}: it starts with {data[:8].hex()}, expected {discriminator.hex()}; "
             "it is another account type of that program"
         )
+
+
+def program_address(kind: str, seeds: list[bytes], program: Pubkey) -> Pubkey:
+    """Derive the address of known seeds, the last of them the bump.
+
+    Raises:
+        DecodeError: they derive none.
+    """
+    try:
+        return Pubkey.create_program_address(seeds, program)
+    except Exception as error:  # solders does not export the error it raises
+        raise DecodeError(f"deriving a {kind}: the seeds of the account give no address") from error

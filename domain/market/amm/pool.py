@@ -38,7 +38,7 @@ class Quote(Protocol):
 
     @property
     def amount_out(self) -> int:
-        """Arrives in the user's account."""
+        """Arrives in the user's account; 0 means that the program refuses the swap."""
         ...
 
     @property
