@@ -31,6 +31,7 @@ OPTIONAL: Final = ("Daybook-Causation-Id", "Daybook-Slot")
 _PLACES: Final = {
     "market.pool_updated": "pool-{pool}",
     "market.gap": "feed-{feed}",
+    "market.outside_quote": "quote-{source}",
     "audit.anchored": ANCHORS,
 }
 """Streams of the log, where they are not named after the kind of event."""

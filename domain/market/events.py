@@ -1,4 +1,7 @@
-"""What the market shows: pool states, and the gaps in our sight. Streams `pool-<address>`, `feed-<name>`."""
+"""What the market shows: pool states, others' quotes, and the gaps in our sight.
+
+Streams `pool-<address>`, `quote-<source>`, `feed-<name>`.
+"""
 
 from __future__ import annotations
 
@@ -71,3 +74,25 @@ class MarketGap(MarketEvent):
     since: int
     until: int
     reason: str
+
+
+@event_type("market.outside_quote")
+@dataclass(frozen=True, slots=True)
+class OutsideQuote(MarketEvent):
+    """Somebody else's quote was given out as an answer: what may decide a trade is on record.
+
+    Attributes:
+        source: who quoted, e.g. `jupiter`.
+        mint_in, mint_out: what would be sold and bought.
+        exact_in: whether the input was given, else the output.
+        amount_in, amount_out: what it promised, in base units.
+        slot: the slot it says it speaks of; 0 where it says none.
+    """
+
+    source: str
+    mint_in: Mint
+    mint_out: Mint
+    exact_in: bool
+    amount_in: int
+    amount_out: int
+    slot: Slot
