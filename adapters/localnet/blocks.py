@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -19,8 +21,20 @@ CONFIRMED_AFTER: Final = 1
 """Blocks after which a block counts as confirmed here; a real cluster takes one or two."""
 FINALIZED_AFTER: Final = 32
 """Blocks after which a block can no longer be rolled back."""
+MAX_STALE: Final = 64
+"""How many blocks behind a node can be made to answer: what accounts were is kept that much longer."""
+
+HEADERS: Final = 20_000
+"""Blocks that `getBlock` finds: over two hours of 400 ms slots."""
 
 _KEPT: Final = 320  # blockhash window twice over, so that statuses and lookup tables find their slots
+
+
+_DEPTHS: Final = {
+    Commitment.PROCESSED: 0,
+    Commitment.CONFIRMED: CONFIRMED_AFTER,
+    Commitment.FINALIZED: FINALIZED_AFTER,
+}
 
 
 @dataclass(slots=True)
@@ -28,7 +42,7 @@ class Block:
     """One block.
 
     Attributes:
-        before: each account this block changed as it was at its start; dropped once finalized.
+        before: each account this block changed as it was at its start; dropped once nobody can ask.
         transactions: how many landed in it.
     """
 
@@ -40,6 +54,18 @@ class Block:
     transactions: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is kept of a block long after: enough for `getBlock`. The open block's count is not final."""
+
+    slot: int
+    height: int
+    blockhash: Hash
+    unix_time: int
+    parent_slot: int
+    parent_blockhash: Hash
+
+
 class Blocks:
     """The newest blocks, oldest first; the last one is open."""
 
@@ -47,6 +73,9 @@ class Blocks:
         self.genesis = genesis
         self._kept: deque[Block] = deque([Block(first_slot, first_height, genesis, unix_time)])
         self._by_hash: dict[Hash, Block] = {genesis: self._kept[0]}
+        self._behind = 0
+        first = Header(first_slot, first_height, genesis, unix_time, first_slot, Hash.default())
+        self._headers: OrderedDict[int, Header] = OrderedDict({first_slot: first})
 
     @property
     def open(self) -> Block:
@@ -55,10 +84,19 @@ class Blocks:
 
     def at(self, commitment: Commitment) -> Block:
         """The newest block of that commitment; the first block counts as finalized from the start."""
-        if commitment is Commitment.PROCESSED:
+        if commitment is Commitment.PROCESSED and not self._behind:
             return self._kept[-1]
-        depth = CONFIRMED_AFTER if commitment is Commitment.CONFIRMED else FINALIZED_AFTER
+        depth = _DEPTHS[commitment] + self._behind
         return self._kept[-1 - depth] if len(self._kept) > depth else self._kept[0]
+
+    @contextmanager
+    def behind(self, count: int) -> Iterator[None]:
+        """Answer as a node `count` blocks behind does, until the block ends."""
+        self._behind = min(count, MAX_STALE)
+        try:
+            yield
+        finally:
+            self._behind = 0
 
     def add(self, unix_time: int, *, slot: int | None = None) -> Block:
         """Close the open block and open the next."""
@@ -68,8 +106,11 @@ class Blocks:
         block = Block(slot, last.height + 1, blockhash, unix_time)
         self._kept.append(block)
         self._by_hash[blockhash] = block
-        if len(self._kept) > FINALIZED_AFTER:
-            self.at(Commitment.FINALIZED).before.clear()
+        self._headers[slot] = Header(slot, block.height, blockhash, unix_time, last.slot, last.blockhash)
+        if len(self._headers) > HEADERS:
+            self._headers.popitem(last=False)
+        if len(self._kept) > FINALIZED_AFTER + MAX_STALE:
+            self._kept[-1 - FINALIZED_AFTER - MAX_STALE].before.clear()
         if len(self._kept) > _KEPT:
             del self._by_hash[self._kept.popleft().blockhash]
         return block
@@ -78,6 +119,7 @@ class Blocks:
         """Forget the open block, as when the cluster leaves its fork."""
         block = self._kept.pop()
         del self._by_hash[block.blockhash]
+        del self._headers[block.slot]
         return block
 
     def parent_slot(self) -> int:
@@ -127,6 +169,10 @@ class Blocks:
         """The finished blocks, newest first, as the SlotHashes sysvar lists them."""
         return [(block.slot, block.blockhash) for block in reversed(self._kept)][1:]
 
-    def unix_time(self, slot: int) -> int | None:
-        """When the block at `slot` was made; None if there is none or it is long past."""
-        return next((block.unix_time for block in reversed(self._kept) if block.slot == slot), None)
+    def header(self, slot: int) -> Header | None:
+        """What is kept of the block at `slot`; None if it was skipped, lies ahead or is long past."""
+        return self._headers.get(slot)
+
+    def headers(self) -> Iterable[Header]:
+        """Every block that is kept, oldest first."""
+        return self._headers.values()

@@ -5,7 +5,8 @@
 - `localnet_advanceSlots [n]`: n slots pass at once; answers the new slot.
 - `localnet_rollBack [n]`: the newest n unfinalized blocks are left as a dead fork; answers the new slot.
 - `localnet_failNextCalls [{method, kind, count, slots, ms}]`: see `faults.py`.
-- `localnet_setSwapsPaused [bool]`: the pools' program refuses every swap with 6000 NotApproved.
+- `localnet_setFaults [{kind: "percent:amount"}]`: faults by chance from now on; see `faults.py`.
+- `localnet_setSwapsPaused [bool]`: every pool program refuses swaps with its own error.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class CheatMethods:
             "localnet_fund": self.fund,
             "localnet_info": lambda _: describe(self._world),
             "localnet_rollBack": self.roll_back,
+            "localnet_setFaults": self._faults.set_standing,
             "localnet_setSwapsPaused": self.set_swaps_paused,
         }
 
@@ -61,7 +63,7 @@ class CheatMethods:
         if count > MAX_ADVANCE:
             raise invalid_params(f"advancing {count} slots: at most {MAX_ADVANCE} in one call")
         for _ in range(count):
-            self._ledger.advance()
+            pass_slot(self._ledger, self._faults)
         return self._ledger.blocks.open.slot
 
     def roll_back(self, params: Params) -> int:
@@ -73,8 +75,17 @@ class CheatMethods:
 
     def set_swaps_paused(self, params: Params) -> bool:
         """Stop or resume all swaps."""
-        self._ledger.cpmm.paused = params.value(0) is True
-        return self._ledger.cpmm.paused
+        paused = params.value(0) is True
+        self._ledger.emulations.pause_swaps(paused)
+        return paused
+
+
+def pass_slot(ledger: Ledger, faults: Faults) -> None:
+    """Let one slot pass; by a standing fault its newest blocks may turn out to be a dead fork."""
+    ledger.advance()
+    depth = min(faults.fork_depth(), ledger.blocks.unfinalized())
+    if depth:
+        ledger.roll_back(depth)
 
 
 def describe(world: World) -> Json:

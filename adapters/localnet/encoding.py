@@ -190,23 +190,28 @@ def _message(transaction: VersionedTransaction) -> Json:
 
 def _parsed_message(loaded: Loaded) -> Json:
     message = loaded.transaction.message
-    signers = message.header.num_required_signatures
     body: Json = {
-        "accountKeys": [
-            {
-                "pubkey": str(key),
-                "signer": index < signers,
-                "writable": loaded.writable[index],
-                "source": "transaction" if index < loaded.static_count else "lookupTable",
-            }
-            for index, key in enumerate(loaded.keys)
-        ],
+        "accountKeys": account_roles(loaded),
         "recentBlockhash": str(message.recent_blockhash),
         "instructions": [_partly_decoded(item) for item in loaded.instructions],
     }
     if isinstance(message, MessageV0):
         body["addressTableLookups"] = [_lookup(lookup) for lookup in message.address_table_lookups]
     return body
+
+
+def account_roles(loaded: Loaded) -> list[Json]:
+    """Give a transaction's addresses with what each may do."""
+    signers = loaded.transaction.message.header.num_required_signatures
+    return [
+        {
+            "pubkey": str(key),
+            "signer": index < signers,
+            "writable": loaded.writable[index],
+            "source": "transaction" if index < loaded.static_count else "lookupTable",
+        }
+        for index, key in enumerate(loaded.keys)
+    ]
 
 
 def _lookup(lookup: MessageAddressTableLookup) -> Json:

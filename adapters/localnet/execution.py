@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from solders.account import Account
 from solders.hash import Hash
@@ -23,7 +23,8 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
-from adapters.localnet.messages import Loaded, ReadAccount
+from adapters.localnet.emulation import Call, Emulation, Refusal
+from adapters.localnet.messages import Loaded
 from adapters.localnet.transaction_error import (
     InstructionError,
     TransactionError,
@@ -31,6 +32,7 @@ from adapters.localnet.transaction_error import (
     from_litesvm,
     instruction_sentence,
 )
+from adapters.solana.pool_program import ChainTime
 from adapters.solana.programs import compute_budget
 from domain.errors import DecodeError
 
@@ -69,33 +71,6 @@ class Outcome:
     logs: list[str] = field(default_factory=list)
     units: int = 0
     inner: dict[int, list[InnerCall]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How an emulated instruction is carried out: real instructions to run, then accounts to write."""
-
-    name: str
-    calls: tuple[Instruction, ...]
-    writes: tuple[tuple[Pubkey, Account], ...]
-    own_units: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the emulated program refuses an instruction, with the lines it logs."""
-
-    name: str
-    error: InstructionError
-    logs: tuple[str, ...] = ()
-
-
-class Emulation(Protocol):
-    """A program whose binary cannot be shipped, told in Python."""
-
-    def plan(self, instruction: Instruction, read: ReadAccount, unix_time: int, epoch: int) -> Plan | Refusal:
-        """Say what the real program would do with `instruction` now."""
-        ...
 
 
 class Executor:
@@ -183,7 +158,9 @@ class Executor:
     ) -> None:
         program = instruction.program_id
         clock = self._vm.get_clock()
-        plan = emulation.plan(instruction, self._vm.get_account, clock.unix_timestamp, clock.epoch)
+        time = ChainTime(clock.unix_timestamp, clock.epoch)
+        call = Call(instruction, index, loaded.instructions, self._vm.get_account, time, clock.slot)
+        plan = emulation.plan(call)
         outcome.logs += [f"Program {program} invoke [1]", f"Program log: Instruction: {plan.name}"]
         if isinstance(plan, Refusal):
             outcome.logs += plan.logs

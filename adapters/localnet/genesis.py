@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.token import ID as TOKEN_PROGRAM
 
+from adapters.localnet.bundles import TIP_ACCOUNTS
 from adapters.localnet.ledger import Ledger
 from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs import token
@@ -86,6 +87,8 @@ def create_world(ledger: Ledger, *, seed: int, price: int = DEFAULT_PRICE) -> Wo
     pools = tuple(_open_pool(ledger, plan, owner, price) for plan in POOLS)
     depth = sum(plan.depth_lamports * price // LAMPORTS_PER_SOL for plan in POOLS)
     ledger.set_account(owner, Account(_FAUCET_LAMPORTS, b"", SYSTEM_PROGRAM))
+    for account in TIP_ACCOUNTS:  # an account below rent could not take a small tip
+        ledger.set_account(account, Account(ledger.rent(0), b"", SYSTEM_PROGRAM))
     _write_mint(ledger, WSOL_MINT, token.encode_mint(None, 0, 9))
     _write_mint(ledger, USDC_MINT, token.encode_mint(owner, _FAUCET_USDC + depth, 6))
     _write_tokens(ledger, associated_address(owner, WSOL_MINT), WSOL_MINT, owner, _FAUCET_WSOL)

@@ -7,8 +7,8 @@ the caller's thread; nothing here waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -21,12 +21,13 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from adapters.localnet.blocks import MAX_AGE, Block, Blocks
-from adapters.localnet.emulated_cpmm import EmulatedCpmm
+from adapters.localnet.emulations import Emulations
 from adapters.localnet.execution import Executor, Outcome, restore
 from adapters.localnet.history import Executed, History, TokenBalance
 from adapters.localnet.messages import Loaded, load
+from adapters.localnet.program_files import ProgramFile, install
 from adapters.localnet.transaction_error import TransactionError
-from adapters.solana.programs import raydium_cpmm, token
+from adapters.solana.programs import token
 from domain.chain import Commitment
 from domain.errors import DecodeError, InvalidInput
 
@@ -54,10 +55,11 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What a transaction would do, and the accounts it would leave."""
+    """What a transaction would do, and its accounts as it would leave and as it found them."""
 
     outcome: Outcome
     after: Mapping[Pubkey, Account | None]
+    before: Mapping[Pubkey, Account | None] = field(default_factory=dict)
 
     @staticmethod
     def refused(error: TransactionError) -> Simulated:
@@ -65,15 +67,40 @@ class Simulated:
         return Simulated(Outcome(error, landed=False, fee=0), {})
 
 
-class Ledger:
-    """One local chain; `clock` gives microseconds since the epoch."""
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Why a bundle did not land: transaction number `place` failed or may not run; no error: not accepted."""
 
-    def __init__(self, clock: Callable[[], int], *, seed: int = 0, first_slot: int = FIRST_SLOT) -> None:
+    place: int
+    error: TransactionError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A transaction carried out, and the accounts it changed as they were."""
+
+    executed: Executed
+    before: Mapping[Pubkey, Account | None]
+
+
+class Ledger:
+    """One local chain; `clock` gives microseconds since the epoch, `programs` are binaries to run."""
+
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        *,
+        seed: int = 0,
+        first_slot: int = FIRST_SLOT,
+        programs: Sequence[ProgramFile] = (),
+    ) -> None:
         self._clock = clock
         self.first_slot = first_slot
         self._vm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
-        self.cpmm = EmulatedCpmm()
-        self._executor = Executor(self._vm, {raydium_cpmm.PROGRAM_ID: self.cpmm})
+        for file in programs:
+            install(self._vm, file)
+        self.emulations = Emulations(without={file.program for file in programs})
+        self._executor = Executor(self._vm, self.emulations.by_program)
         genesis = Hash(sha256(f"daybook local network {seed}".encode()).digest())
         self.blocks = Blocks(genesis, first_slot, FIRST_HEIGHT, self._now())
         self.history = History()
@@ -120,15 +147,62 @@ class Ledger:
 
     def submit(self, transaction: VersionedTransaction) -> Executed | TransactionError:
         """Let a transaction land in the open block, or say why it cannot."""
-        if not all(transaction.verify_with_results()):
-            return "SignatureFailure"
-        refused = self.check(transaction, self.blocks.open)
-        if refused is not None:
-            return refused
-        loaded = load(transaction, self._vm.get_account)
+        loaded = self._admit(transaction)
         if not isinstance(loaded, Loaded):
             return loaded
-        return self._land(loaded)
+        landing = self._execute(loaded, place=0)
+        if not isinstance(landing, Landing):
+            return landing
+        self._record(landing)
+        return landing.executed
+
+    def submit_bundle(
+        self,
+        transactions: Sequence[VersionedTransaction],
+        *,
+        accept: Callable[[Sequence[Executed]], bool] = lambda _: True,
+    ) -> list[Executed] | Undone:
+        """Let several transactions land one after the other in the open block, or none of them.
+
+        `accept` sees what they all did before it counts, and may still refuse.
+        """
+        landings: list[Landing] = []
+        for place, transaction in enumerate(transactions):
+            landing = self._next_of_bundle(transaction, [done.executed.signature for done in landings], place)
+            if isinstance(landing, Landing):
+                landings.append(landing)
+            error = landing.executed.outcome.error if isinstance(landing, Landing) else landing
+            if error is not None:
+                return self._undo(landings, Undone(place, error))
+        executed = [landing.executed for landing in landings]
+        if not accept(executed):
+            return self._undo(landings, Undone(len(landings) - 1, None))
+        for landing in landings:
+            self._record(landing)
+        return executed
+
+    def _undo(self, landings: Sequence[Landing], why: Undone) -> Undone:
+        for done in reversed(landings):
+            restore(self._vm, done.before)
+        return why
+
+    def simulate_bundle(
+        self, transactions: Sequence[VersionedTransaction], *, any_blockhash: bool = False
+    ) -> list[Simulated]:
+        """Run several transactions one after the other and undo them; ends with the first that fails.
+
+        Signatures are not looked at; with `any_blockhash` neither are blockhashes.
+        """
+        results: list[Simulated] = []
+        undo: dict[Pubkey, Account | None] = {}
+        try:
+            for transaction in transactions:
+                results.append(self._simulate_next(transaction, undo, any_blockhash=any_blockhash))
+                if results[-1].outcome.error is not None:
+                    break
+            return results
+        finally:
+            restore(self._vm, undo)
 
     def simulate(self, transaction: VersionedTransaction, view: Block) -> Simulated:
         """Run a transaction against the accounts as they were at the end of `view`, and undo it."""
@@ -142,7 +216,7 @@ class Ledger:
         try:
             before = {key: then[key] for key in loaded.writable_keys()}
             outcome = self._executor.execute(loaded, before)
-            return Simulated(outcome, {key: self._vm.get_account(key) for key in loaded.keys})
+            return Simulated(outcome, {key: self._vm.get_account(key) for key in loaded.keys}, then)
         finally:
             restore(self._vm, {key: now[key] for key in {*loaded.writable_keys(), *moved}})
 
@@ -195,7 +269,37 @@ class Ledger:
         confirmed = slot <= self.blocks.at(Commitment.CONFIRMED).slot
         return Commitment.CONFIRMED if confirmed else Commitment.PROCESSED
 
-    def _land(self, loaded: Loaded) -> Executed | TransactionError:
+    def _admit(self, transaction: VersionedTransaction) -> Loaded | TransactionError:
+        """Hold a transaction to signatures, blockhash window and duplicate rule; resolve its addresses."""
+        if not all(transaction.verify_with_results()):
+            return "SignatureFailure"
+        refused = self.check(transaction, self.blocks.open)
+        return load(transaction, self._vm.get_account) if refused is None else refused
+
+    def _next_of_bundle(
+        self, transaction: VersionedTransaction, before: Sequence[Signature], place: int
+    ) -> Landing | TransactionError:
+        if transaction.signatures[0] in before:
+            return "AlreadyProcessed"
+        loaded = self._admit(transaction)
+        return self._execute(loaded, place) if isinstance(loaded, Loaded) else loaded
+
+    def _simulate_next(
+        self, transaction: VersionedTransaction, undo: dict[Pubkey, Account | None], *, any_blockhash: bool
+    ) -> Simulated:
+        refused = None if any_blockhash else self.check(transaction, self.blocks.open)
+        loaded = load(transaction, self._vm.get_account) if refused is None else refused
+        if not isinstance(loaded, Loaded):
+            return Simulated.refused(loaded)
+        before = {key: self._vm.get_account(key) for key in loaded.keys}
+        for key in loaded.writable_keys():
+            undo.setdefault(key, before[key])
+        outcome = self._executor.execute(loaded, {key: before[key] for key in loaded.writable_keys()})
+        after = {key: self._vm.get_account(key) for key in loaded.keys}
+        return Simulated(outcome, after, before)
+
+    def _execute(self, loaded: Loaded, place: int) -> Landing | TransactionError:
+        """Carry a transaction out, the `place`th of what is about to be recorded; nobody is told yet."""
         before = {key: self._vm.get_account(key) for key in loaded.keys}
         outcome = self._executor.execute(loaded, {key: before[key] for key in loaded.writable_keys()})
         if not outcome.landed:
@@ -203,13 +307,11 @@ class Ledger:
         after = {key: self._vm.get_account(key) for key in loaded.keys}
         changed = tuple(key for key in loaded.keys if before[key] != after[key])
         block = self.blocks.open
-        for key in changed:
-            block.before.setdefault(key, before[key])
         executed = Executed(
             loaded,
             outcome,
             block.slot,
-            block.transactions,
+            block.transactions + place,
             block.unix_time,
             _lamports(loaded, before),
             _lamports(loaded, after),
@@ -217,11 +319,17 @@ class Ledger:
             self._tokens(loaded, after),
             changed,
         )
+        return Landing(executed, {key: before[key] for key in changed})
+
+    def _record(self, landing: Landing) -> None:
+        """Make it part of the chain and tell everybody."""
+        block, executed = self.blocks.open, landing.executed
+        for key, account in landing.before.items():
+            block.before.setdefault(key, account)
         block.transactions += 1
         self.history.add(executed)
         for listener in self._listeners:
             listener.executed(executed)
-        return executed
 
     def _tokens(self, loaded: Loaded, accounts: Mapping[Pubkey, Account | None]) -> tuple[TokenBalance, ...]:
         found = []

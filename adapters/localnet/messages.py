@@ -66,7 +66,7 @@ def load(transaction: VersionedTransaction, read: ReadAccount) -> Loaded | Trans
     writable_lookups, readonly_lookups = loaded
     keys = (*static, *writable_lookups, *readonly_lookups)
     writable = (
-        *_static_writable(transaction, len(static)),
+        *static_writable(transaction, len(static)),
         *[True] * len(writable_lookups),
         *[False] * len(readonly_lookups),
     )
@@ -86,8 +86,11 @@ def load(transaction: VersionedTransaction, read: ReadAccount) -> Loaded | Trans
     )
 
 
-def _static_writable(transaction: VersionedTransaction, count: int) -> list[bool]:
-    """Signers come first, and within signers and the others the writable ones."""
+def static_writable(transaction: VersionedTransaction, count: int) -> list[bool]:
+    """Say which of a message's `count` own addresses it may change.
+
+    Signers come first, and within signers and the others the writable ones.
+    """
     header = transaction.message.header
     signers, others = header.num_required_signatures, count - header.num_required_signatures
     locked, locked_others = header.num_readonly_signed_accounts, header.num_readonly_unsigned_accounts

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
-from adapters.localnet.blocks import Block
 from adapters.localnet.encoding import Json
-from adapters.localnet.faults import AnswerLost, Fault, FaultKind, Faults
-from adapters.localnet.history import Executed
+from adapters.localnet.faults import AnswerLost, Fault, FaultKind, Faults, RateLimited
 from adapters.localnet.ledger import Ledger
 from adapters.localnet.params import Params
 from adapters.localnet.refusals import (
@@ -25,9 +22,7 @@ from adapters.localnet.refusals import (
     invalid_params,
     node_behind,
 )
-from adapters.localnet.rpc_accounts import AccountMethods, Method
-from adapters.localnet.rpc_chain import ChainMethods
-from adapters.localnet.rpc_transactions import TransactionMethods
+from adapters.localnet.rpc_accounts import Method
 from domain.errors import DecodeError
 
 MAX_BATCH: Final = 1_000
@@ -35,29 +30,39 @@ MAX_BATCH: Final = 1_000
 _SLOTS_BEHIND: Final = 42
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A transaction or bundle that passed the checks made before it is sent on.
+
+    Attributes:
+        answer: what the caller is told.
+        deliver: sends it on, so that it lands now or the given number of slots later.
+    """
+
+    answer: str
+    deliver: Callable[[int], None]
+
+
+Accept = Callable[[Params], Accepted]
+
+
 class Rpc:
-    """Serves every method; `extra` are the local network's own."""
+    """Serves a table of methods; those of `sending` are carried out in two steps, which faults can part."""
 
     def __init__(
-        self, ledger: Ledger, transactions: TransactionMethods, faults: Faults, extra: dict[str, Method]
+        self, ledger: Ledger, faults: Faults, methods: Mapping[str, Method], sending: Mapping[str, Accept]
     ) -> None:
         self._ledger = ledger
-        self._transactions = transactions
         self._faults = faults
-        self._delayed: list[tuple[int, VersionedTransaction]] = []
-        self._methods: dict[str, Method] = {
-            **AccountMethods(ledger).methods(),
-            **ChainMethods(ledger).methods(),
-            **transactions.methods(),
-            **extra,
-        }
-        ledger.listen(self)
+        self._sending = sending
+        self._methods = {**methods, **{name: _at_once(accept) for name, accept in sending.items()}}
 
     async def handle(self, body: bytes) -> bytes:
         """Answer one HTTP body.
 
         Raises:
             AnswerLost: the call was carried out and the connection is to be cut.
+            RateLimited: the answer is to be HTTP 429.
         """
         try:
             request = msgspec.json.decode(body)
@@ -91,38 +96,40 @@ class Rpc:
         if known is None:
             raise RpcRefusal(METHOD_NOT_FOUND, "Method not found")
         fault = self._faults.take(method)
-        if fault is not None:
-            return await self._call_with_fault(known, Params(raw), fault)
-        return known(Params(raw))
+        params = Params(raw)
+        if fault is None:
+            return known(params)
+        if fault.kind in (FaultKind.DROP, FaultKind.DELAY):
+            accepted = self._sending[method](params)
+            if fault.kind is FaultKind.DELAY:
+                accepted.deliver(fault.amount)
+            return accepted.answer
+        return await self._call_with_fault(known, params, fault)
 
     async def _call_with_fault(self, method: Method, params: Params, fault: Fault) -> Any:  # noqa: ANN401 - any JSON
         if fault.kind is FaultKind.UNHEALTHY:
             raise node_behind(_SLOTS_BEHIND)
-        if fault.kind in (FaultKind.DROP, FaultKind.DELAY):
-            transaction = self._transactions.accept(params)
-            if fault.kind is FaultKind.DELAY:
-                self._delayed.append((self._ledger.blocks.open.slot + fault.slots, transaction))
-            return str(transaction.signatures[0])
+        if fault.kind is FaultKind.RATE_LIMITED:
+            raise RateLimited
+        if fault.kind is FaultKind.STALE:
+            with self._ledger.blocks.behind(fault.amount):
+                return method(params)
         result = method(params)
         if fault.kind is FaultKind.LOSE_ANSWER:
             raise AnswerLost
         if fault.kind is FaultKind.ERROR_ANSWER:
             raise RpcRefusal(INTERNAL_ERROR, "Internal error")
-        await asyncio.sleep(fault.ms / 1_000)
+        await asyncio.sleep(fault.amount / 1_000)
         return result
 
-    def executed(self, executed: Executed) -> None:
-        """Nothing to do here."""
 
-    def rolled_back(self, kept: int, changed: Iterable[Pubkey]) -> None:
-        """Nothing to do here: what was delayed was never on the fork."""
+def _at_once(accept: Accept) -> Method:
+    def send(params: Params) -> str:
+        accepted = accept(params)
+        accepted.deliver(0)
+        return accepted.answer
 
-    def advanced(self, block: Block) -> None:
-        """Let the delayed transactions whose slot has come land."""
-        due = [transaction for slot, transaction in self._delayed if slot <= block.slot]
-        self._delayed = [item for item in self._delayed if item[0] > block.slot]
-        for transaction in due:
-            self._ledger.submit(transaction)
+    return send
 
 
 def _failure(name: object, refusal: RpcRefusal) -> Json:

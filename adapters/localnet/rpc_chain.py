@@ -11,7 +11,7 @@ from adapters.localnet.blocks import MAX_AGE
 from adapters.localnet.encoding import Json
 from adapters.localnet.ledger import SLOTS_PER_EPOCH, Ledger
 from adapters.localnet.params import Params
-from adapters.localnet.refusals import RpcRefusal, invalid_params
+from adapters.localnet.refusals import invalid_params
 from adapters.localnet.rpc_accounts import API_VERSION, Method, in_context, view
 from adapters.solana.programs import compute_budget
 from domain.errors import DecodeError
@@ -32,7 +32,6 @@ class ChainMethods:
         """The methods by their JSON-RPC names."""
         return {
             "getBlockHeight": lambda params: view(self._ledger, params.config(0)).height,
-            "getBlockTime": self.block_time,
             "getEpochInfo": self.epoch_info,
             "getFeeForMessage": self.fee_for_message,
             "getGenesisHash": lambda _: str(self._ledger.blocks.genesis),
@@ -69,14 +68,6 @@ class ChainMethods:
             "slotsInEpoch": SLOTS_PER_EPOCH,
             "transactionCount": self._ledger.history.total,
         }
-
-    def block_time(self, params: Params) -> int:
-        """When a slot's block was made, seconds since the epoch."""
-        slot = params.integer(0)
-        found = self._ledger.blocks.unix_time(slot)
-        if found is None:
-            raise RpcRefusal(-32004, f"Block not available for slot {slot}")
-        return found
 
     def fee_for_message(self, params: Params) -> Json:
         """What a message would cost, null where its blockhash is no longer accepted."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
 from solders.message import Message, MessageV0
+from solders.pubkey import Pubkey
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from adapters.localnet.base58 import b58decode
+from adapters.localnet.blocks import Block
 from adapters.localnet.encoding import (
     Json,
     account_json,
@@ -34,6 +36,7 @@ from adapters.localnet.refusals import (
     invalid_params,
     preflight_failure,
 )
+from adapters.localnet.rpc import Accepted
 from adapters.localnet.rpc_accounts import Method, in_context, view
 from adapters.solana.programs.memo import PROGRAM_ID as MEMO_PROGRAM
 from domain.chain import Commitment
@@ -46,11 +49,13 @@ MAX_SIGNATURES: Final = 1000
 
 
 class TransactionMethods:
-    """Transactions in and out."""
+    """Transactions in and out; a `Listener` of the ledger for those that are to land later."""
 
     def __init__(self, ledger: Ledger, faucet: Faucet) -> None:
         self._ledger = ledger
         self._faucet = faucet
+        self._delayed: list[tuple[int, VersionedTransaction]] = []
+        ledger.listen(self)
 
     def methods(self) -> dict[str, Method]:
         """The methods by their JSON-RPC names."""
@@ -59,25 +64,46 @@ class TransactionMethods:
             "getSignaturesForAddress": self.signatures_for_address,
             "getTransaction": self.transaction,
             "requestAirdrop": self.request_airdrop,
-            "sendTransaction": self.send,
             "simulateTransaction": self.simulate,
         }
 
-    def send(self, params: Params) -> str:
-        """Check and simulate unless told not to, then let it land; answers the signature.
+    def accept(self, params: Params) -> Accepted:
+        """Serve `sendTransaction`: check and simulate unless told not to; the answer is the signature.
 
         As on a node, `skipPreflight` answers the signature whatever becomes of the transaction.
-        """
-        transaction = self.accept(params)
-        self._ledger.submit(transaction)
-        return str(transaction.signatures[0])
-
-    def accept(self, params: Params) -> VersionedTransaction:
-        """Do what a node does before it forwards a transaction.
 
         Raises:
             RpcRefusal: it cannot be read, its signatures are wrong, or the simulation failed.
         """
+        transaction = self._checked(params)
+        return Accepted(str(transaction.signatures[0]), lambda slots: self._deliver(transaction, slots))
+
+    def accept_unchecked(self, params: Params) -> Accepted:
+        """Serve `sendTransaction` as the block engine does: it is sent on without a simulation."""
+        encoding = params.config(1).text("encoding", "base58")
+        transaction = decode_transaction(params.text(0), encoding)
+        return Accepted(str(transaction.signatures[0]), lambda slots: self._deliver(transaction, slots))
+
+    def executed(self, executed: Executed) -> None:
+        """Nothing to do here."""
+
+    def rolled_back(self, kept: int, changed: Iterable[Pubkey]) -> None:
+        """Nothing to do here: what was delayed was never on the fork."""
+
+    def advanced(self, block: Block) -> None:
+        """Let the delayed transactions whose slot has come land."""
+        due = [transaction for slot, transaction in self._delayed if slot <= block.slot]
+        self._delayed = [item for item in self._delayed if item[0] > block.slot]
+        for transaction in due:
+            self._ledger.submit(transaction)
+
+    def _deliver(self, transaction: VersionedTransaction, slots: int) -> None:
+        if slots:
+            self._delayed.append((self._ledger.blocks.open.slot + slots, transaction))
+        else:
+            self._ledger.submit(transaction)
+
+    def _checked(self, params: Params) -> VersionedTransaction:
         config = params.config(1)
         transaction = decode_transaction(params.text(0), config.text("encoding", "base58"))
         if config.flag("skipPreflight"):
@@ -165,25 +191,17 @@ class TransactionMethods:
     def transaction(self, params: Params) -> Json | None:
         """A landed transaction with its metadata, null where the asked commitment has none."""
         signature = parse_signature(params.text(0))
-        config = _encoding_config(params)
+        config = encoding_config(params)
         executed = self._ledger.history.get(signature)
-        if executed is None or executed.slot > _settled(self._ledger, config):
+        if executed is None or executed.slot > settled_slot(self._ledger, config):
             return None
-        version = version_json(executed.loaded.transaction)
-        highest = config.integer("maxSupportedTransactionVersion")
-        if version == 0 and highest is None:
-            raise RpcRefusal(
-                UNSUPPORTED_TRANSACTION_VERSION,
-                "Transaction version (0) is not supported by the requesting client. Please try the request "
-                'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
-            )
-        body: Json = {
+        return {
             "slot": executed.slot,
             "blockTime": executed.unix_time,
-            "transaction": transaction_json(executed.loaded, config.text("encoding", "json")),
-            "meta": meta_json(executed),
+            **transaction_with_meta(
+                executed, config.text("encoding", "json"), config.integer("maxSupportedTransactionVersion")
+            ),
         }
-        return body if highest is None else {**body, "version": version}
 
     def signatures_for_address(self, params: Params) -> list[Json]:
         """The transactions that name an address, newest first."""
@@ -192,7 +210,7 @@ class TransactionMethods:
         limit = MAX_SIGNATURES if asked is None else asked
         if not 0 < limit <= MAX_SIGNATURES:
             raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
-        settled = _settled(self._ledger, config)
+        settled = settled_slot(self._ledger, config)
         found = (executed for executed in self._ledger.history.of(address) if executed.slot <= settled)
         chosen = _between(found, config.text("before", ""), config.text("until", ""))
         return [self._signature_info(executed) for executed in islice(chosen, limit)]
@@ -213,6 +231,23 @@ class TransactionMethods:
             return str(self._faucet.fund(params.pubkey(0), lamports=params.integer(1)))
         except InvalidInput as error:
             raise RpcRefusal(-32603, f"airdrop request failed: {error}") from error
+
+
+def transaction_with_meta(executed: Executed, encoding: str, highest: int | None) -> Json:
+    """Give a landed transaction as `getTransaction` and `getBlock` show it, versions up to `highest`.
+
+    Raises:
+        RpcRefusal: the transaction is of a version the client did not say it reads.
+    """
+    version = version_json(executed.loaded.transaction)
+    if version == 0 and highest is None:
+        raise RpcRefusal(
+            UNSUPPORTED_TRANSACTION_VERSION,
+            "Transaction version (0) is not supported by the requesting client. Please try the request "
+            'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
+        )
+    body: Json = {"transaction": transaction_json(executed.loaded, encoding), "meta": meta_json(executed)}
+    return body if highest is None else {**body, "version": version}
 
 
 def _memos(executed: Executed) -> str | None:
@@ -277,13 +312,13 @@ def _with_blockhash(transaction: VersionedTransaction, ledger: Ledger) -> Versio
     return VersionedTransaction.populate(replaced, transaction.signatures)
 
 
-def _encoding_config(params: Params) -> Config:
-    """`getTransaction` takes its configuration as an object or, as of old, only the encoding's name."""
+def encoding_config(params: Params) -> Config:
+    """Read the configuration of `getTransaction` or `getBlock`: an object or, as of old, an encoding."""
     second = params.value(1) if len(params) > 1 else None
     return Config({"encoding": second}) if isinstance(second, str) else params.config(1)
 
 
-def _settled(ledger: Ledger, config: Config) -> int:
+def settled_slot(ledger: Ledger, config: Config) -> int:
     """The newest slot that a lookup of landed transactions may show."""
     commitment = config.commitment()
     if commitment is Commitment.PROCESSED:

@@ -15,23 +15,32 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import uvicorn
 
-from adapters.localnet.cheats import CheatMethods, describe
+from adapters.localnet.bundles import BlockEngine
+from adapters.localnet.cheats import CheatMethods, describe, pass_slot
 from adapters.localnet.crowd import Crowd, RandomMarket, RecordedMarket
 from adapters.localnet.faucet import Faucet
-from adapters.localnet.faults import Faults
+from adapters.localnet.faults import Faults, Standing
 from adapters.localnet.genesis import DEFAULT_PRICE, World, create_world
 from adapters.localnet.klines import PricePath, read_klines
 from adapters.localnet.ledger import Ledger
+from adapters.localnet.program_files import ProgramFile
 from adapters.localnet.pubsub import Subscriptions
 from adapters.localnet.rpc import Rpc
+from adapters.localnet.rpc_accounts import AccountMethods
+from adapters.localnet.rpc_blocks import BlockMethods
+from adapters.localnet.rpc_bundles import BundleMethods
+from adapters.localnet.rpc_chain import ChainMethods
+from adapters.localnet.rpc_cluster import ClusterMethods
 from adapters.localnet.rpc_transactions import TransactionMethods
 from adapters.localnet.web import Web
+from adapters.localnet.web_bundles import BundleDoor
 from domain.errors import SetupError
 
 HOST: Final = "127.0.0.1"
@@ -56,6 +65,8 @@ class LocalnetConfig:
         slot_ms: milliseconds a slot; None for slots that pass only by `localnet_advanceSlots`.
         crowd_tps: the crowd's trades a second; 0 for none.
         market: a recorded price file for the crowd to follow, at `speed` recorded seconds a second.
+        programs: real binaries to run instead of the emulations.
+        faults: what goes wrong by chance.
     """
 
     port: int = 8899
@@ -64,6 +75,8 @@ class LocalnetConfig:
     crowd_tps: int = 10
     market: Path | None = None
     speed: int = DEFAULT_SPEED
+    programs: tuple[ProgramFile, ...] = ()
+    faults: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class LocalnetHandle:
     ledger: Ledger
     world: World
     faucet: Faucet
+    faults: Faults
     crowd: Crowd | None
     stopped: asyncio.Event
 
@@ -142,7 +156,7 @@ async def serve(
 def _build(
     config: LocalnetConfig, path: PricePath | None, clock: Callable[[], int], port: int
 ) -> tuple[LocalnetHandle, Web]:
-    ledger = Ledger(clock, seed=config.seed)
+    ledger = Ledger(clock, seed=config.seed, programs=config.programs)
     price = path.first_price if path is not None else DEFAULT_PRICE
     world = create_world(ledger, seed=config.seed, price=price)
     faucet = Faucet(ledger, world.faucet)
@@ -156,17 +170,32 @@ def _build(
         )
         crowd = Crowd(ledger, faucet, world.pools, target, seed=config.seed, rng=rng)
     ledger.advance()  # what made the world lies in the first block, which is final from the start
-    faults = Faults()
-    cheats = CheatMethods(ledger, world, faucet, faults).methods()
-    rpc = Rpc(ledger, TransactionMethods(ledger, faucet), faults, cheats)
-    web = Web(rpc, Subscriptions(ledger))
+    faults = Faults(config.faults, seed=config.seed)
+    web = _web(ledger, world, faucet, faults, clock)
     urls = (f"http://{HOST}:{port}", f"ws://{HOST}:{port + 1}")
-    return LocalnetHandle(*urls, ledger, world, faucet, crowd, asyncio.Event()), web
+    return LocalnetHandle(*urls, ledger, world, faucet, faults, crowd, asyncio.Event()), web
+
+
+def _web(ledger: Ledger, world: World, faucet: Faucet, faults: Faults, clock: Callable[[], int]) -> Web:
+    transactions = TransactionMethods(ledger, faucet)
+    bundles = BundleMethods(ledger, BlockEngine(ledger))
+    methods = {
+        **AccountMethods(ledger).methods(),
+        **ChainMethods(ledger).methods(),
+        **ClusterMethods(ledger).methods(),
+        **BlockMethods(ledger).methods(),
+        **transactions.methods(),
+        **bundles.methods(),
+        **CheatMethods(ledger, world, faucet, faults).methods(),
+    }
+    rpc = Rpc(ledger, faults, methods, {"sendTransaction": transactions.accept, **bundles.sending()})
+    now = lambda: datetime.fromtimestamp(clock() / 1e6, UTC).isoformat()  # noqa: E731 - a clock in words
+    return Web(rpc, Subscriptions(ledger), BundleDoor(ledger, faults, transactions, bundles, now))
 
 
 def _loops(config: LocalnetConfig, handle: LocalnetHandle, clock: Callable[[], int]) -> Iterator[Any]:
     if config.slot_ms:
-        yield _every(config.slot_ms / 1_000, handle.ledger.advance)
+        yield _every(config.slot_ms / 1_000, lambda: pass_slot(handle.ledger, handle.faults))
     crowd = handle.crowd
     if crowd is not None:
         yield _every(1 / config.crowd_tps, lambda: crowd.trade(clock()))

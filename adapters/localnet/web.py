@@ -1,6 +1,7 @@
 """The local network's HTTP and WebSocket door, as one small ASGI application.
 
-`POST /` takes JSON-RPC; a WebSocket takes subscriptions and any JSON-RPC method too.
+`POST /` takes JSON-RPC; a WebSocket takes subscriptions and any JSON-RPC method too. `GET /health` says ok.
+The block engine is under `/api/v1`, on the same port.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from adapters.localnet.encoding import Json
-from adapters.localnet.faults import AnswerLost
+from adapters.localnet.faults import AnswerLost, RateLimited
 from adapters.localnet.params import Params
 from adapters.localnet.pubsub import Subscriptions
-from adapters.localnet.refusals import PARSE_ERROR, RpcRefusal
+from adapters.localnet.refusals import PARSE_ERROR, RATE_LIMITED, RpcRefusal
 from adapters.localnet.rpc import Rpc
+from adapters.localnet.web_bundles import BundleDoor
 
 MAX_BODY_BYTES: Final = 50 * 1024
 """A node's own limit on one request."""
@@ -33,8 +35,9 @@ _TOO_SLOW: Final = 1008
 class Web:
     """The ASGI application."""
 
-    def __init__(self, rpc: Rpc, subscriptions: Subscriptions) -> None:
+    def __init__(self, rpc: Rpc, subscriptions: Subscriptions, bundles: BundleDoor) -> None:
         self._rpc = rpc
+        self._bundles = bundles
         self._subscriptions = subscriptions
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -45,6 +48,12 @@ class Web:
             await self._websocket(receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["method"] == "GET":
+            found = b"ok" if path == "/health" else self._bundles.get(path)
+            if found is not None:
+                await _respond(send, 200, found)
+                return
         if scope["method"] != "POST":
             await _respond(send, 405, b"Used HTTP Method is not allowed. POST is required\n")
             return
@@ -53,13 +62,22 @@ class Web:
             await _respond(send, 413, b"Request body too large\n")
             return
         try:
-            answer = await self._rpc.handle(body)
+            await self._post(path, scope["query_string"], body, send)
+        except RateLimited:
+            refusal = RpcRefusal(RATE_LIMITED, "Too many requests for a specific RPC call")
+            body = msgspec.json.encode(_failure(None, refusal))
+            await _respond(send, 429, body, (b"retry-after", b"1"))
         except AnswerLost:
             # Promising a body and not sending it makes the server cut the connection: no answer arrives.
             headers = [(b"content-type", b"application/json"), (b"content-length", b"1")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _post(self, path: str, query: bytes, body: bytes, send: Send) -> None:
+        if not self._bundles.serves(path):
+            await _respond(send, 200, await self._rpc.handle(body))
             return
-        await _respond(send, 200, answer)
+        answer, bundle = await self._bundles.post(path, query, body)
+        await _respond(send, 200, answer, *([(b"x-bundle-id", bundle)] if bundle else []))
 
     async def _websocket(self, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
@@ -97,7 +115,7 @@ class Web:
     async def _one(self, request: Any, push: Callable[[bytes], None]) -> None:  # noqa: ANN401 - any JSON
         method = request.get("method") if isinstance(request, dict) else None
         if not isinstance(method, str) or not method.endswith("ubscribe"):
-            push(msgspec.json.encode(await self._rpc.answer(request)))
+            await self._call(request, push)
             return
         try:
             result = self._subscriptions.handle(method, Params(request.get("params")), push)
@@ -105,11 +123,18 @@ class Web:
             push(msgspec.json.encode(_failure(request.get("id"), refusal)))
             return
         if result is None:
-            push(msgspec.json.encode(await self._rpc.answer(request)))
+            await self._call(request, push)
             return
         push(msgspec.json.encode({"jsonrpc": "2.0", "result": result, "id": request.get("id")}))
         if method == "signatureSubscribe":
             self._subscriptions.catch_up(result)
+
+    async def _call(self, request: Any, push: Callable[[bytes], None]) -> None:  # noqa: ANN401 - any JSON
+        try:
+            push(msgspec.json.encode(await self._rpc.answer(request)))
+        except RateLimited:
+            refusal = RpcRefusal(RATE_LIMITED, "Too many requests for a specific RPC call")
+            push(msgspec.json.encode(_failure(request.get("id"), refusal)))
 
 
 async def _send_all(outbox: asyncio.Queue[bytes | None], send: Send) -> None:
@@ -132,8 +157,9 @@ async def _read_body(receive: Receive) -> bytes | None:
     return body
 
 
-async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def _respond(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    length = str(len(body)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", length), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

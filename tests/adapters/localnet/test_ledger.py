@@ -174,7 +174,7 @@ def test_unknown_instructions_of_the_pool_program_are_refused(chain: LocalChain)
 
 
 def test_a_paused_program_refuses_swaps(chain: LocalChain) -> None:
-    chain.ledger.cpmm.paused = True
+    chain.ledger.emulations.pause_swaps(True)
     executed = chain.land(chain.swap(chain.world.pools[0], SOL, a_to_b=True))
     assert executed.outcome.error == {"InstructionError": [0, {"Custom": 6000}]}
 

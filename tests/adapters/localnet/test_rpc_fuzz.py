@@ -15,12 +15,18 @@ from localnets import SOL, LocalChain, local_chain
 from solders.pubkey import Pubkey
 
 from adapters.localnet.base58 import b58decode, b58encode
+from adapters.localnet.bundles import BlockEngine
 from adapters.localnet.cheats import CheatMethods
 from adapters.localnet.faults import Faults
 from adapters.localnet.params import Params
 from adapters.localnet.pubsub import Subscriptions
 from adapters.localnet.refusals import RpcRefusal
 from adapters.localnet.rpc import Rpc
+from adapters.localnet.rpc_accounts import AccountMethods
+from adapters.localnet.rpc_blocks import BlockMethods
+from adapters.localnet.rpc_bundles import BundleMethods
+from adapters.localnet.rpc_chain import ChainMethods
+from adapters.localnet.rpc_cluster import ClusterMethods
 from adapters.localnet.rpc_transactions import TransactionMethods
 
 WORDS = ["processed", "base64", "jsonParsed", "all", "dataSize", "memcmp", "abc", ""]
@@ -53,8 +59,14 @@ def chain() -> LocalChain:
 def rpc(chain: LocalChain) -> Rpc:
     faults = Faults()
     cheats = CheatMethods(chain.ledger, chain.world, chain.faucet, faults).methods()
-    del cheats["localnet_failNextCalls"]  # its faults are failures on purpose
-    return Rpc(chain.ledger, TransactionMethods(chain.ledger, chain.faucet), faults, cheats)
+    for cheat in ("localnet_failNextCalls", "localnet_setFaults"):
+        del cheats[cheat]  # its faults are failures on purpose
+    transactions = TransactionMethods(chain.ledger, chain.faucet)
+    bundles = BundleMethods(chain.ledger, BlockEngine(chain.ledger))
+    readers = (AccountMethods, ChainMethods, ClusterMethods, BlockMethods)
+    methods = {name: method for one in readers for name, method in one(chain.ledger).methods().items()}
+    methods |= transactions.methods() | bundles.methods() | cheats
+    return Rpc(chain.ledger, faults, methods, {"sendTransaction": transactions.accept, **bundles.sending()})
 
 
 @pytest.fixture(scope="module")
