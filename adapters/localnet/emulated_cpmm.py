@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from solders.account import Account
-from solders.instruction import AccountMeta, Instruction
-from solders.pubkey import Pubkey
+from solders.instruction import AccountMeta
 
 from adapters.localnet import anchor
-from adapters.localnet.emulated_swap import PANIC, EmulatedSwaps, Leg, Order, Refusals, Swap, rewritten
+from adapters.localnet.emulated_swap import (
+    PANIC,
+    CarriedOut,
+    EmulatedSwaps,
+    Leg,
+    Order,
+    Refusals,
+    Swap,
+    rewritten,
+)
 from adapters.localnet.emulation import Call, Stop
 from adapters.localnet.transaction_error import custom
 from adapters.solana.programs import raydium_cpmm as cpmm
@@ -88,9 +95,7 @@ class _Accounts:
         held_a, held_b = (token.token_amount(vault.data) for vault in vaults)
         return cpmm.tradable(self.pool, self._config, held_a, held_b, (fee_a, fee_b))
 
-    def carry_out(
-        self, quote: ConstantProductQuote
-    ) -> tuple[tuple[Instruction, ...], tuple[tuple[Pubkey, Account], ...]]:
+    def carry_out(self, quote: ConstantProductQuote) -> CarriedOut:
         """User to vault, vault to user, and the pool account with the fees it now owes."""
         decimals = (self.pool.decimals_a, self.pool.decimals_b)
         decimals_in, decimals_out = decimals if self.a_to_b else decimals[::-1]

@@ -79,6 +79,10 @@ class Leg:
         )
 
 
+CarriedOut = tuple[tuple[Instruction, ...], tuple[tuple[Pubkey, Account], ...]]
+"""Transfers, and accounts with what the program writes into them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Swap(Generic[Q]):
     """One swap whose accounts passed the program's checks.
@@ -86,11 +90,13 @@ class Swap(Generic[Q]):
     Attributes:
         pool: raises QuoteError or DecodeError where the program's arithmetic fails.
         carry_out: the transfers, and the accounts the program writes.
+        no_quote: the error where there is no quote, if it is not the protocol's usual one.
     """
 
     order: Order
     pool: Callable[[], SwapPool[Q]]
-    carry_out: Callable[[Q], tuple[tuple[Instruction, ...], tuple[tuple[Pubkey, Account], ...]]]
+    carry_out: Callable[[Q], CarriedOut]
+    no_quote: Callable[[], InstructionError] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +104,14 @@ class Refusals:
     """A protocol's own errors, in the order in which a swap meets them.
 
     Attributes:
-        nothing_out: where nothing would arrive.
-        unfilled: where the liquidity ends before an exact output is reached.
+        nothing_out: where nothing would arrive; None where the program lets that pass.
+        unfilled: where the liquidity ends before the amount is filled.
     """
 
     paused: InstructionError
     zero_amount: InstructionError
     no_quote: InstructionError
-    nothing_out: InstructionError
+    nothing_out: InstructionError | None
     below_limit: InstructionError
     above_limit: InstructionError
     unfilled: InstructionError
@@ -145,11 +151,11 @@ class EmulatedSwaps(Generic[Q]):
             quoted = pool.quote_exact_in if order.exact_in else pool.quote_exact_out
             quote = quoted(order.amount, a_to_b=order.a_to_b)
         except (QuoteError, DecodeError):
-            raise Stop(refusals.no_quote) from None
-        if quote.amount_out == 0:
-            raise Stop(refusals.nothing_out)
-        if not order.exact_in and quote.amount_out < order.amount:
+            raise Stop(swap.no_quote() if swap.no_quote else refusals.no_quote) from None
+        if quote.partial:
             raise Stop(refusals.unfilled)
+        if quote.amount_out == 0 and refusals.nothing_out is not None:
+            raise Stop(refusals.nothing_out)
         if order.exact_in and quote.amount_out < order.limit:
             raise Stop(refusals.below_limit)
         if not order.exact_in and quote.amount_in > order.limit:

@@ -7,10 +7,11 @@ from typing import Any
 
 from solders.pubkey import Pubkey
 
+from adapters.localnet.emulated_amm_v4 import emulated_amm_v4
 from adapters.localnet.emulated_cpmm import emulated_cpmm
 from adapters.localnet.emulated_swap import EmulatedSwaps
 from adapters.localnet.emulation import Emulation
-from adapters.solana.programs import raydium_cpmm
+from adapters.solana.programs import raydium_amm_v4_layout, raydium_cpmm
 
 
 class Emulations:
@@ -18,6 +19,7 @@ class Emulations:
 
     def __init__(self, *, without: AbstractSet[Pubkey] = frozenset()) -> None:
         swaps: dict[Pubkey, EmulatedSwaps[Any]] = {
+            raydium_amm_v4_layout.PROGRAM_ID: emulated_amm_v4(),
             raydium_cpmm.PROGRAM_ID: emulated_cpmm(),
         }
         self._swaps = {program: swap for program, swap in swaps.items() if program not in without}

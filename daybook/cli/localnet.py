@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from adapters.localnet.faults import read_standing
+from adapters.localnet.program_files import read_programs
 from adapters.localnet.server import DEFAULT_SPEED, LocalnetConfig, LocalnetHandle, serve
 from daybook.cli.output import JsonFlag, print_json, say
 from domain.errors import SetupError
@@ -31,6 +33,14 @@ def localnet(
     seed: Annotated[int, typer.Option(help="Of every address and of the crowd.")] = 1,
     slot_ms: Annotated[int, typer.Option(min=5, max=60_000, help="Milliseconds per slot.")] = 400,
     crowd_tps: Annotated[int, typer.Option(min=0, max=1_000, help="The crowd's trades per second.")] = 10,
+    program: Annotated[
+        list[str] | None,
+        typer.Option(help="ID=path.so: run a real binary instead of the emulation; repeatable."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=PERCENT or KIND=PERCENT:AMOUNT, e.g. drop=5, stale=20:8; repeatable."),
+    ] = None,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Stop when standard input closes, as when the parent dies.")
     ] = False,
@@ -41,7 +51,16 @@ def localnet(
     With --json the first line on standard output says where it listens and what is on it, the last what
     happened (slots, transactions, swaps of the crowd). The chain lives in memory and ends with the command.
     """
-    config = LocalnetConfig(port, seed, slot_ms, crowd_tps, market, speed)
+    config = LocalnetConfig(
+        port,
+        seed,
+        slot_ms,
+        crowd_tps,
+        market,
+        speed,
+        programs=read_programs(program or ()),
+        faults=tuple(map(read_standing, fault or ())),
+    )
     asyncio.run(_run(config, with_parent=with_parent, as_json=as_json))
 
 
