@@ -1,1 +1,1 @@
-"""One Solana URL over many endpoints: health, balancing, retries, hedging, cache, subscriptions that survive."""
+"""One Solana URL over many endpoints: health, balancing, retries, hedging, cache, lasting subscriptions."""
