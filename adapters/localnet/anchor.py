@@ -101,6 +101,32 @@ def require_address(found: Pubkey, wanted: Pubkey, error: int = CONSTRAINT_ADDRE
         raise Stop(custom(error))
 
 
+def require_same(
+    found: Sequence[AccountMeta], wanted: Sequence[AccountMeta], errors: Mapping[int, int]
+) -> None:
+    """Hold an instruction's accounts to those it must name; `errors` numbers wrong ones by their place.
+
+    `wanted` may be shorter: what follows is the caller's choice.
+    """
+    require_count(found, len(wanted))
+    for place, (has, needs) in enumerate(zip(found, wanted, strict=False)):
+        require_address(has.pubkey, needs.pubkey, errors.get(place, CONSTRAINT_HAS_ONE))
+        if needs.is_signer:
+            require_signer(has)
+        if needs.is_writable and not has.is_writable:
+            raise Stop(custom(CONSTRAINT_MUT))
+
+
+def arguments(decode: Callable[[bytes], T], data: bytes, known: Sequence[bytes]) -> T:
+    """Read an instruction's arguments; `known` are the discriminators of the emulated instructions."""
+    if data[:8] not in known:
+        raise Stop(custom(INSTRUCTION_FALLBACK_NOT_FOUND))
+    try:
+        return decode(data)
+    except DecodeError:
+        raise Stop(custom(INSTRUCTION_DID_NOT_DESERIALIZE)) from None
+
+
 def present(call: Call, address: Pubkey) -> Account:
     """Read an account that must exist."""
     account = call.read(address)

@@ -28,7 +28,6 @@ from adapters.localnet.emulation import Call, Stop
 from adapters.localnet.transaction_error import custom
 from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs import token
-from domain.errors import DecodeError
 from domain.market.amm.constant_product import ConstantProductPool, ConstantProductQuote
 
 NOT_APPROVED: Final = 6000
@@ -59,7 +58,9 @@ def _name(data: bytes) -> str:
 
 
 def _read(call: Call) -> Swap[ConstantProductQuote]:
-    arguments = _arguments(call.instruction.data)
+    arguments = anchor.arguments(
+        cpmm.decode_swap, call.instruction.data, (cpmm.SWAP_BASE_INPUT, cpmm.SWAP_BASE_OUTPUT)
+    )
     swap = _Accounts(call)
     if not swap.pool.accepts_swaps(call.time.unix_time):
         raise Stop(custom(NOT_APPROVED))
@@ -125,15 +126,6 @@ class _Accounts:
         for address in (self._user_in, self._user_out):
             anchor.require_token_account(self._call, address)
         anchor.require_writable(metas, (3, 4, 5, 6, 7, 12))
-
-
-def _arguments(data: bytes) -> cpmm.SwapArguments:
-    if data[:8] not in (cpmm.SWAP_BASE_INPUT, cpmm.SWAP_BASE_OUTPUT):
-        raise Stop(custom(anchor.INSTRUCTION_FALLBACK_NOT_FOUND))
-    try:
-        return cpmm.decode_swap(data)
-    except DecodeError:
-        raise Stop(custom(anchor.INSTRUCTION_DID_NOT_DESERIALIZE)) from None
 
 
 def _after(pool: cpmm.PoolState, quote: ConstantProductQuote, epoch: int) -> cpmm.PoolState:

@@ -14,9 +14,10 @@ from solders.account import Account
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
+from adapters.localnet import anchor
 from adapters.localnet.anchor import ErrorNames, error_log
 from adapters.localnet.emulation import Call, Plan, Refusal, Stop
-from adapters.localnet.transaction_error import InstructionError
+from adapters.localnet.transaction_error import InstructionError, custom
 from adapters.solana.accounts import Account as ChainAccount
 from adapters.solana.pool_program import Accounts
 from adapters.solana.programs import token
@@ -161,6 +162,48 @@ class EmulatedSwaps(Generic[Q]):
         if not order.exact_in and quote.amount_in > order.limit:
             raise Stop(refusals.above_limit)
         return quote
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A pool's two tokens and the user's accounts for them: enough to move both.
+
+    Attributes:
+        mints, vaults: of token a and token b.
+        authority: signs for the vaults.
+        user_in, user_out: in the direction of the swap.
+    """
+
+    mints: tuple[Pubkey, Pubkey]
+    vaults: tuple[Pubkey, Pubkey]
+    authority: Pubkey
+    user: Pubkey
+    user_in: Pubkey
+    user_out: Pubkey
+
+    def transfers(self, call: Call, quote: Quote, out_transfer_fee: int) -> tuple[Instruction, Instruction]:
+        """User to vault, then vault to user; a mint's fee on the output is taken on the way."""
+        at_in, at_out = (0, 1) if quote.a_to_b else (1, 0)
+        program_in, decimals_in = _mint(call, self.mints[at_in])
+        program_out, decimals_out = _mint(call, self.mints[at_out])
+        paid = Leg(program_in, self.mints[at_in], decimals_in, self.user_in, self.vaults[at_in], self.user)
+        received = Leg(
+            program_out, self.mints[at_out], decimals_out, self.vaults[at_out], self.user_out, self.authority
+        )
+        return paid.transfer(quote.amount_in), received.transfer(quote.amount_out + out_transfer_fee)
+
+
+def _mint(call: Call, mint: Pubkey) -> tuple[Pubkey, int]:
+    account = anchor.present(call, mint)
+    return account.owner, anchor.decoded(token.decode_mint, account).decimals
+
+
+def sells_a(call: Call, user_in: Pubkey, user_out: Pubkey, mints: tuple[Pubkey, Pubkey], error: int) -> bool:
+    """Which way a swap goes, by the mints of the user's accounts; `error` where they are not the pool's."""
+    held = tuple(Pubkey(anchor.require_token_account(call, user).data[:32]) for user in (user_in, user_out))
+    if held not in (mints, mints[::-1]):
+        raise Stop(custom(error))
+    return held == mints
 
 
 def passed(call: Call, *others: Pubkey) -> Accounts:

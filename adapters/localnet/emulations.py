@@ -9,9 +9,10 @@ from solders.pubkey import Pubkey
 
 from adapters.localnet.emulated_amm_v4 import emulated_amm_v4
 from adapters.localnet.emulated_cpmm import emulated_cpmm
+from adapters.localnet.emulated_dlmm import emulated_dlmm
 from adapters.localnet.emulated_swap import EmulatedSwaps
 from adapters.localnet.emulation import Emulation
-from adapters.solana.programs import raydium_amm_v4_layout, raydium_cpmm
+from adapters.solana.programs import meteora_dlmm_accounts, raydium_amm_v4_layout, raydium_cpmm
 
 
 class Emulations:
@@ -19,6 +20,7 @@ class Emulations:
 
     def __init__(self, *, without: AbstractSet[Pubkey] = frozenset()) -> None:
         swaps: dict[Pubkey, EmulatedSwaps[Any]] = {
+            meteora_dlmm_accounts.PROGRAM_ID: emulated_dlmm(),
             raydium_amm_v4_layout.PROGRAM_ID: emulated_amm_v4(),
             raydium_cpmm.PROGRAM_ID: emulated_cpmm(),
         }
