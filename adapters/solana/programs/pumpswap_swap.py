@@ -1,0 +1,161 @@
+"""PumpSwap instructions: sell, buy an amount of coins, buy for an amount of quote tokens.
+
+Accounts and their order are pump-swap-sdk 1.20.0's; the list has grown several times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM_PROGRAM
+
+from adapters.solana.programs.associated_token import PROGRAM_ID as ASSOCIATED_TOKEN_PROGRAM
+from adapters.solana.programs.associated_token import associated_address
+from adapters.solana.programs.layout import anchor_instruction
+from adapters.solana.programs.pumpswap_layout import FEE_CONFIG, FEE_PROGRAM, GLOBAL_CONFIG, PROGRAM_ID
+from domain.errors import DecodeError
+
+BUY: Final = anchor_instruction("buy")
+BUY_EXACT_QUOTE_IN: Final = anchor_instruction("buy_exact_quote_in")
+SELL: Final = anchor_instruction("sell")
+
+_ARGUMENTS: Final = Struct("<8sQQ")
+_TRACK_VOLUME: Final = b"\x01"
+_EVENT_AUTHORITY: Final = Pubkey.find_program_address([b"__event_authority"], PROGRAM_ID)[0]
+_VOLUME: Final = Pubkey.find_program_address([b"global_volume_accumulator"], PROGRAM_ID)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SwapAccounts:
+    """The accounts of one swap, as far as they are not derived from each other.
+
+    Attributes:
+        protocol_recipient, buyback_recipient: two of those the global config lists.
+        coin_creator: the default key where the pool has none.
+        cashback: whether the pool pays the creator's fee back to its traders.
+    """
+
+    pool: Pubkey
+    user: Pubkey
+    base_mint: Pubkey
+    quote_mint: Pubkey
+    user_base: Pubkey
+    user_quote: Pubkey
+    base_vault: Pubkey
+    quote_vault: Pubkey
+    protocol_recipient: Pubkey
+    buyback_recipient: Pubkey
+    base_program: Pubkey
+    quote_program: Pubkey
+    coin_creator: Pubkey
+    cashback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SwapArguments:
+    """What a swap instruction asks: `amount` exact, `limit` the least out or the most in."""
+
+    a_to_b: bool
+    exact_in: bool
+    amount: int
+    limit: int
+
+
+def sell(accounts: SwapAccounts, *, base_in: int, min_quote_out: int) -> Instruction:
+    """Build a sale of exactly `base_in` that fails below `min_quote_out`."""
+    data = _ARGUMENTS.pack(SELL, base_in, min_quote_out)
+    return Instruction(PROGRAM_ID, data, _metas(accounts, buying=False))
+
+
+def buy(accounts: SwapAccounts, *, base_out: int, max_quote_in: int) -> Instruction:
+    """Build a buy of exactly `base_out` that fails above `max_quote_in`."""
+    data = _ARGUMENTS.pack(BUY, base_out, max_quote_in) + _TRACK_VOLUME
+    return Instruction(PROGRAM_ID, data, _metas(accounts, buying=True))
+
+
+def buy_exact_quote_in(accounts: SwapAccounts, *, quote_in: int, min_base_out: int) -> Instruction:
+    """Build a buy that spends `quote_in`, fees included, and fails below `min_base_out`."""
+    data = _ARGUMENTS.pack(BUY_EXACT_QUOTE_IN, quote_in, min_base_out) + _TRACK_VOLUME
+    return Instruction(PROGRAM_ID, data, _metas(accounts, buying=True))
+
+
+def decode_swap(data: bytes) -> SwapArguments:
+    """Read a swap instruction's data.
+
+    Raises:
+        DecodeError: it is another instruction, or the arguments are cut off.
+    """
+    if data[:8] not in (BUY, BUY_EXACT_QUOTE_IN, SELL):
+        raise DecodeError(f"decoding a PumpSwap swap: data starts with {data[:8].hex()}, which is no swap")
+    if len(data) < _ARGUMENTS.size:
+        raise DecodeError(f"decoding a PumpSwap swap: found {len(data)} bytes, expected {_ARGUMENTS.size}")
+    name, first, second = _ARGUMENTS.unpack_from(data)
+    return SwapArguments(a_to_b=name == SELL, exact_in=name != BUY, amount=first, limit=second)
+
+
+def creator_vault_authority(coin_creator: Pubkey) -> Pubkey:
+    """Derive the key that owns the vault of a coin creator's fees."""
+    return Pubkey.find_program_address([b"creator_vault", bytes(coin_creator)], PROGRAM_ID)[0]
+
+
+def volume_account(user: Pubkey) -> Pubkey:
+    """Derive the account that sums up a user's volume."""
+    return Pubkey.find_program_address([b"user_volume_accumulator", bytes(user)], PROGRAM_ID)[0]
+
+
+def _metas(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
+    authority = creator_vault_authority(keys.coin_creator)
+    volume = [_read(_VOLUME), _write(volume_account(keys.user))] if buying else []
+    return [
+        _write(keys.pool),
+        AccountMeta(keys.user, is_signer=True, is_writable=True),
+        _read(GLOBAL_CONFIG),
+        _read(keys.base_mint),
+        _read(keys.quote_mint),
+        _write(keys.user_base),
+        _write(keys.user_quote),
+        _write(keys.base_vault),
+        _write(keys.quote_vault),
+        _read(keys.protocol_recipient),
+        _write(associated_address(keys.protocol_recipient, keys.quote_mint, keys.quote_program)),
+        _read(keys.base_program),
+        _read(keys.quote_program),
+        _read(SYSTEM_PROGRAM),
+        _read(ASSOCIATED_TOKEN_PROGRAM),
+        _read(_EVENT_AUTHORITY),
+        _read(PROGRAM_ID),
+        _write(associated_address(authority, keys.quote_mint, keys.quote_program)),
+        _read(authority),
+        *volume,
+        _read(FEE_CONFIG),
+        _read(FEE_PROGRAM),
+        *_remaining(keys, buying=buying),
+    ]
+
+
+def _remaining(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
+    """What the program looks for behind the named accounts, depending on the pool."""
+    remaining = []
+    if keys.cashback:
+        volume = volume_account(keys.user)
+        remaining.append(_write(associated_address(volume, keys.quote_mint, keys.quote_program)))
+        if not buying:
+            remaining.append(_write(volume))
+    if keys.coin_creator != Pubkey.default():
+        seeds = [b"pool-v2", bytes(keys.base_mint)]
+        remaining.append(_read(Pubkey.find_program_address(seeds, PROGRAM_ID)[0]))
+    remaining.append(_read(keys.buyback_recipient))
+    remaining.append(_write(associated_address(keys.buyback_recipient, keys.quote_mint, keys.quote_program)))
+    return remaining
+
+
+def _read(key: Pubkey) -> AccountMeta:
+    return AccountMeta(key, is_signer=False, is_writable=False)
+
+
+def _write(key: Pubkey) -> AccountMeta:
+    return AccountMeta(key, is_signer=False, is_writable=True)
