@@ -1,10 +1,15 @@
-"""Constant product pools as fractions: out = p*x / (q + r*x), before the program rounds."""
+"""Constant product pools as fractions: out = p*x / (q + r*x), before the program rounds.
+
+AMM v4 takes no fee of an input under some 200 base units; the fractions do: such crumbs are not searched.
+"""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 from domain.market.amm.constant_product import RATE, ConstantProductPool, CreatorFeeOn
+from domain.market.amm.pumpswap import BPS, PumpSwapPool
+from domain.market.amm.raydium_amm_v4 import AmmV4Pool
 from domain.market.routing.graph import Hop
 
 
@@ -28,7 +33,28 @@ def fraction(hop: Hop) -> Fraction | None:
     pool = hop.pool.pool
     if isinstance(pool, ConstantProductPool):
         return None if pool.transfer_fee_a or pool.transfer_fee_b else _of_cpmm(pool, hop.a_to_b)
+    if isinstance(pool, AmmV4Pool):
+        return _of_amm_v4(pool, hop.a_to_b)
+    if isinstance(pool, PumpSwapPool) and not pool.virtual_b:  # what is virtual cannot be paid out
+        return _of_pumpswap(pool, hop.a_to_b)
     return None
+
+
+def _of_amm_v4(pool: AmmV4Pool, sells_a: bool) -> Fraction:
+    """The fee is on the input."""
+    reserve_in, reserve_out = (
+        (pool.reserve_a, pool.reserve_b) if sells_a else (pool.reserve_b, pool.reserve_a)
+    )
+    kept = pool.fee_denominator - pool.fee_numerator
+    return Fraction(kept * reserve_out, pool.fee_denominator * reserve_in, kept)
+
+
+def _of_pumpswap(pool: PumpSwapPool, sells_a: bool) -> Fraction:
+    """The fees are on token b: taken off what a sale brings, added to what a buy costs."""
+    fees = sum(pool.fees)
+    if sells_a:
+        return Fraction((BPS - fees) * pool.reserve_b, BPS * pool.reserve_a, BPS)
+    return Fraction(BPS * pool.reserve_a, (BPS + fees) * pool.reserve_b, BPS)
 
 
 def _of_cpmm(pool: ConstantProductPool, sells_a: bool) -> Fraction:

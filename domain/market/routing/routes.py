@@ -60,6 +60,7 @@ def best_route(
     exact_in: bool = True,
     max_legs: int = MAX_LEGS,
     max_parts: int = MAX_PARTS,
+    without: frozenset[Address] = frozenset(),
 ) -> Route:
     """The route that gives most for `amount`, or costs least for it.
 
@@ -71,6 +72,7 @@ def best_route(
         exact_in: which of the two is given.
         max_legs: the most pools of one path, 1 to 3.
         max_parts: the most paths side by side; 1 divides nothing.
+        without: pools to leave alone.
 
     Raises:
         QuoteError: the tokens are one and the same, or the amount is not a positive u64.
@@ -80,9 +82,9 @@ def best_route(
     if mint_in == mint_out:
         raise QuoteError(f"{mint_in} was to be swapped for itself: name two tokens")
     search = _Search(graph, mint_in, mint_out, exact_in=exact_in, max_legs=max_legs)
-    whole = search.best(amount, frozenset())
+    whole = search.best(amount, without)
     if max_parts > 1 and amount >= _SHARE:
-        divided = _divided(search, amount, whole, max_parts)
+        divided = _divided(search, amount, whole, max_parts, without)
         if divided is not None and (whole is None or search.gain(divided) > search.gain((whole,))):
             return Route(divided)
     if whole is None:
@@ -266,14 +268,16 @@ def _least(rate: int, known: int | None) -> int:
     return rate if known is None else min(rate, known)
 
 
-def _divided(search: _Search, amount: int, whole: Path | None, max_parts: int) -> tuple[Path, ...] | None:
+def _divided(
+    search: _Search, amount: int, whole: Path | None, max_parts: int, without: frozenset[Address]
+) -> tuple[Path, ...] | None:
     """`amount` over several paths that share no pool; none where that is not worth looking at."""
     share = amount // _SHARE
-    first = search.best(share, frozenset())
+    first = search.best(share, without)
     if first is None or (whole is not None and not _may_gain(search, amount, whole, share, first)):
         return None
     ways = [first.hops]
-    used = frozenset(hop.pool.address for hop in first.hops)
+    used = without | {hop.pool.address for hop in first.hops}
     while len(ways) < max_parts:
         another = search.best(share, used)
         if another is None:

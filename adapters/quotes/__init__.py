@@ -1,0 +1,1 @@
+"""The quote service: a live pool book, its cache, and Jupiter as the fallback."""

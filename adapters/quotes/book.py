@@ -1,0 +1,208 @@
+"""The live pool book: every pool as it was last read, ready to quote, and how sure that still is.
+
+A pool that is watched and does not change is as good as one read a moment ago. So a state is known to hold
+until the last sign of life of whoever watches it; when sight is lost it grows old from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from solders.pubkey import Pubkey
+
+from adapters.quotes.reader import FoundPool, Reading
+from adapters.solana.accounts import public_key
+from adapters.solana.pool_program import Accounts, ChainTime
+from adapters.solana.pool_programs import TIMED
+from adapters.solana.programs.token import is_token_account, token_amount
+from domain.chain import Address, Mint, Slot
+from domain.errors import DecodeError, QuoteError
+from domain.market.routing.graph import PoolGraph, TradablePool
+
+_NEVER: Final = Slot(0)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("quotes.book")
+
+
+@dataclass(slots=True)
+class Sight:
+    """Whether somebody watches a group of pools.
+
+    Attributes:
+        since_us: readings from then on are watched; none while nobody watches.
+        alive_us, alive_slot: the watcher's last sign of life; microseconds since the epoch.
+    """
+
+    since_us: int | None = None
+    alive_us: int = 0
+    alive_slot: Slot = _NEVER
+
+
+@dataclass(slots=True)
+class _Held:
+    """What the book keeps of a pool beside its place in the graph."""
+
+    reading: Reading
+    read_us: int
+    sight: Sight
+    quoted_for: ChainTime
+
+
+class LiveBook:
+    """Pools by address, and as a graph of those that can be quoted.
+
+    Args:
+        clock: microseconds since the epoch.
+
+    Attributes:
+        graph: the pools that take swaps.
+        newest_slot: the newest slot heard of.
+        time: the chain's clock there.
+        malformed: readings that could not be decoded; their pools cannot be quoted.
+        changes: readings that changed a pool.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._held: dict[Address, _Held] = {}
+        self._listeners: list[Callable[[Address], None]] = []
+        self.time = ChainTime(0, 0)
+        self._nobody = Sight()
+        self._moved: dict[Mint, int] = {}
+        self.graph = PoolGraph()
+        self.newest_slot = Slot(0)
+        self.malformed = 0
+        self.changes = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def on_change(self, listener: Callable[[Address], None]) -> None:
+        """Call `listener` with each pool that changed, after it did."""
+        self._listeners.append(listener)
+
+    def heard(self, slot: Slot, time: ChainTime) -> None:
+        """Take in the newest slot and the chain's clock there."""
+        if slot >= self.newest_slot:
+            self.newest_slot, self.time = slot, time
+
+    def take(self, readings: Iterable[Reading], sight: Sight | None = None) -> int:
+        """Take readings in; an older one than the one held changes nothing. Returns how many changed a pool.
+
+        Args:
+            readings: of whole pools.
+            sight: who watches them from now on; none where nobody does.
+        """
+        return sum([self._take(reading, sight) for reading in readings])
+
+    def found(self) -> list[FoundPool]:
+        """Every pool held with its keys, by address."""
+        return [self._held[address].reading.found for address in sorted(self._held)]
+
+    def age(self, pool: Address) -> tuple[int, int]:
+        """How long ago the pool's state was last known to hold: (slots, microseconds)."""
+        held = self._held[pool]
+        known_us, known_slot = held.read_us, held.reading.slot
+        sight = held.sight
+        if sight.since_us is not None and held.read_us >= sight.since_us and sight.alive_us > known_us:
+            known_us, known_slot = sight.alive_us, sight.alive_slot
+        return max(0, self.newest_slot - known_slot), max(0, self._clock() - known_us)
+
+    def is_of_now(self, quoted: Mapping[Address, Slot]) -> bool:
+        """Whether these pools stand as they did at the slots of these readings."""
+        return all(
+            (pool := self.graph.get(address)) is not None and pool.slot == slot
+            for address, slot in quoted.items()
+        )
+
+    def vaults(self, pool: Address) -> list[Address]:
+        """The token accounts around a pool: what every swap of it changes."""
+        accounts = self._held[pool].reading.accounts
+        return [
+            Address(str(key))
+            for key, account in accounts.items()
+            if account is not None and is_token_account(account.data, account.owner)
+        ]
+
+    def get(self, pool: Address) -> FoundPool | None:
+        """The pool with its keys; none for one never taken in."""
+        held = self._held.get(pool)
+        return None if held is None else held.reading.found
+
+    def moved(self) -> dict[Mint, int]:
+        """What entered or left the pools' vaults since this was last asked, by mint; base units."""
+        moved, self._moved = self._moved, {}
+        return moved
+
+    def brought_up_to_date(self, pools: Iterable[Address]) -> bool:
+        """Make those whose fees follow the clock anew for its newest time; whether any was."""
+        late = [
+            held
+            for pool in pools
+            if (held := self._held[pool]).reading.found.program.protocol in TIMED
+            and held.quoted_for.unix_time < self.time.unix_time
+        ]
+        for held in late:
+            held.quoted_for = self.time
+            self._list(held)
+        return bool(late)
+
+    def _take(self, reading: Reading, sight: Sight | None) -> bool:
+        pool = reading.found.address
+        held = self._held.get(pool)
+        if held is not None and reading.slot < held.reading.slot:
+            return False
+        self.heard(reading.slot, reading.time)
+        now = self._clock()
+        if held is not None and held.reading.accounts == reading.accounts:
+            held.read_us, held.sight = now, sight or held.sight
+            return False
+        before = None if held is None else held.reading.accounts
+        fresh = _Held(reading, now, sight or (held.sight if held else self._nobody), reading.time)
+        self._held[pool] = fresh
+        self._list(fresh)
+        self.changes += 1
+        if before is not None:
+            self._count_volume(before, reading.accounts)
+            for listener in self._listeners:
+                listener(pool)
+        return True
+
+    def _list(self, held: _Held) -> None:
+        found = held.reading.found
+        key = public_key(found.address)
+        try:
+            account = held.reading.accounts[key]
+            if account is None:
+                raise DecodeError(f"reading pool {found.address}: the account is gone")
+            pool = found.program.quotable(key, held.reading.accounts, held.quoted_for)
+        except QuoteError:
+            self.graph.remove(found.address)  # it takes no swaps now
+            return
+        except DecodeError as error:
+            self.malformed += 1
+            self.graph.remove(found.address)
+            _log.warning("pool cannot be quoted", pool=found.address, reason=str(error))
+            return
+        mints = [_mint_at(account.data, at) for at in found.program.mint_offsets]
+        self.graph.put(
+            TradablePool(found.address, found.program.protocol, mints[0], mints[1], pool, held.reading.slot)
+        )
+
+    def _count_volume(self, before: Accounts, after: Accounts) -> None:
+        """What entered or left the pool's vaults between two readings, by mint."""
+        for key, account in after.items():
+            earlier = before.get(key)
+            if account is None or earlier is None or account.data == earlier.data:
+                continue
+            if is_token_account(account.data, account.owner):
+                moved = abs(token_amount(account.data) - token_amount(earlier.data))
+                mint = _mint_at(account.data, 0)
+                self._moved[mint] = self._moved.get(mint, 0) + moved
+
+
+def _mint_at(data: bytes, offset: int) -> Mint:
+    return Mint(str(Pubkey(data[offset : offset + 32])))

@@ -1,0 +1,145 @@
+"""Keeps the live book: a changed account wakes the watcher, which reads its whole pool in one slot.
+
+Pools are watched in groups, each with a subscription to every pool account and vault. What a notification
+carries is not used: a swap changes several accounts, and one alone would show half of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from adapters.quotes.book import LiveBook, Sight
+from adapters.quotes.reader import FoundPool, PoolReader, packed
+from adapters.solana.accounts import BEHIND
+from adapters.solana.pubsub import PubSub
+from adapters.solana.watches import AccountWatch
+from domain.chain import Address, Commitment, Slot
+from domain.errors import ChainError
+
+GROUP: Final = 200
+"""Pools watched together: some 600 subscriptions, which a node confirms well within its five seconds."""
+BEAT_S: Final = 0.5
+"""Between two looks at the newest slot: about one slot."""
+ALIVE_WITHIN_S: Final = 0.05
+"""A connection that stands says so at once."""
+BEHIND_TRIES: Final = 10
+BEHIND_WAIT_S: Final = 0.02
+"""A node whose notifications run ahead of its reads catches up within a fraction of a 0.4 s slot."""
+RETRY_S: Final = 1.0
+"""After a node refused or did not answer; the pools grow stale meanwhile, and say so."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("quotes.watcher")
+
+
+class PoolWatcher:
+    """Watches every pool of a book.
+
+    Args:
+        book: kept; its pools when `run` begins are watched.
+        reader: reads pools whole.
+        pubsub: the node's subscriptions, running.
+        clock: microseconds since the epoch.
+        commitment: how sure a state must be.
+    """
+
+    def __init__(
+        self,
+        book: LiveBook,
+        reader: PoolReader,
+        pubsub: PubSub,
+        clock: Callable[[], int],
+        *,
+        commitment: Commitment = Commitment.PROCESSED,
+    ) -> None:
+        self._book = book
+        self._reader = reader
+        self._pubsub = pubsub
+        self._clock = clock
+        self._commitment = commitment
+        self._sights: list[Sight] = []
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        pools = [found.address for found in self._book.found()]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat(), name="quotes-beat")
+            for start in range(0, len(pools), GROUP):
+                some = pools[start : start + GROUP]
+                group.create_task(self._watch(some), name=f"quotes-watch-{start // GROUP}")
+
+    async def _beat(self) -> None:
+        while True:  # until cancelled
+            try:
+                slot, time = await self._reader.time()
+                await self._pubsub.connected(ALIVE_WITHIN_S)
+            except ChainError as error:
+                _log.warning("the chain is out of sight", reason=str(error))
+            else:
+                self._book.heard(slot, time)
+                now = self._clock()
+                for sight in self._sights:
+                    sight.alive_us, sight.alive_slot = now, slot
+            await asyncio.sleep(BEAT_S)
+
+    async def _watch(self, pools: Sequence[Address]) -> None:
+        sight = Sight()
+        self._sights.append(sight)
+        while True:  # until cancelled
+            try:
+                await self._session(pools, sight)
+            except ChainError as error:
+                sight.since_us = None
+                _log.warning("pools are out of sight, trying again", pools=len(pools), reason=str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _session(self, pools: Sequence[Address], sight: Sight) -> None:
+        """Watch until the node fails us."""
+        by_account: dict[Address, list[Address]] = {}
+        for pool in pools:
+            for account in (pool, *self._book.vaults(pool)):
+                by_account.setdefault(account, []).append(pool)
+        async with self._pubsub.watch_accounts(by_account, self._commitment) as watch:
+            await self._all_anew(pools, sight)
+            while True:  # until a ChainError
+                await self._look(watch, pools, by_account, sight)
+
+    async def _look(
+        self,
+        watch: AccountWatch,
+        pools: Sequence[Address],
+        by_account: dict[Address, list[Address]],
+        sight: Sight,
+    ) -> None:
+        changes = await watch.changes()
+        if changes.lost is not None:
+            sight.since_us = None
+            await self._all_anew(pools, sight)
+            return
+        woken = dict.fromkeys(pool for account in changes.slots for pool in by_account[account])
+        await self._read(woken, max(changes.slots.values()), sight)
+
+    async def _all_anew(self, pools: Sequence[Address], sight: Sight) -> None:
+        """From the beginning of this reading on, every state is watched."""
+        began = self._clock()
+        await self._read(pools, None, sight)
+        sight.since_us, sight.alive_us, sight.alive_slot = began, began, self._book.newest_slot
+
+    async def _read(self, pools: Iterable[Address], min_slot: Slot | None, sight: Sight) -> None:
+        found = [one for pool in pools if (one := self._book.get(pool)) is not None]
+        for batch in packed(found):
+            await self._read_batch(batch, min_slot, sight)
+
+    async def _read_batch(self, batch: Sequence[FoundPool], min_slot: Slot | None, sight: Sight) -> None:
+        for attempt in range(BEHIND_TRIES):
+            try:
+                self._book.take(await self._reader.read_batch(batch, min_slot), sight)
+            except ChainError as error:
+                if error.code != BEHIND or attempt == BEHIND_TRIES - 1:
+                    raise
+                await asyncio.sleep(BEHIND_WAIT_S)
+            else:
+                return
