@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from localnets import NOW_US, SOL, LocalChain
-from solana.rpc.async_api import AsyncClient
+from local_nodes import TIMEOUT_S, Node, in_base64, local_node
+from localnets import NOW_US, SOL
 from solana.rpc.commitment import Confirmed, Finalized, Processed
 from solana.rpc.core import RPCException
 from solana.rpc.models import MemcmpOpts, TokenAccountOpts, TxOpts
@@ -31,13 +30,12 @@ from solders.transaction import VersionedTransaction
 
 from adapters.localnet.blocks import MAX_AGE
 from adapters.localnet.genesis import USDC_MINT, WSOL_MINT
-from adapters.localnet.server import LocalnetConfig, LocalnetHandle, serve
+from adapters.localnet.server import LocalnetConfig, serve
 from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs.associated_token import associated_address
 from domain.errors import SetupError
 
 STRANGER = Pubkey(bytes(31) + b"\x63")
-TIMEOUT_S = 10
 AT_ONCE = TxOpts(preflight_commitment=Processed)
 UNCHECKED = TxOpts(skip_preflight=True)
 
@@ -71,48 +69,10 @@ BAD_CALLS: list[tuple[str, list[object], int, str]] = [
 ]
 
 
-class Node:
-    """A running local node whose slots pass on demand, a funded wallet, and raw JSON-RPC."""
-
-    def __init__(self, handle: LocalnetHandle, client: AsyncClient, http: httpx2.AsyncClient) -> None:
-        self.handle = handle
-        self.client = client
-        self.http = http
-        self.chain = LocalChain(handle.ledger, handle.world, handle.faucet, Keypair())
-
-    async def raw(self, method: str, *params: object) -> dict[str, Any]:
-        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)}
-        answer: dict[str, Any] = (await self.http.post(self.handle.rpc_url, json=body)).json()
-        assert answer["id"] == 7
-        return answer
-
-    async def ok(self, method: str, *params: object) -> Any:  # noqa: ANN401 - any JSON
-        answer = await self.raw(method, *params)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    async def refused(self, method: str, *params: object) -> tuple[int, str]:
-        error = (await self.raw(method, *params))["error"]
-        return error["code"], error["message"]
-
-
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
-    config = LocalnetConfig(port=0, slot_ms=None, crowd_tps=0)
-    async with (
-        serve(config) as handle,
-        AsyncClient(handle.rpc_url, commitment=Processed) as client,
-        httpx2.AsyncClient(timeout=TIMEOUT_S) as http,
-    ):
-        node = Node(handle, client, http)
-        await node.ok(
-            "localnet_fund", str(node.chain.wallet), {"lamports": 10 * SOL, "wsol": SOL, "usdc": 10**9}
-        )
-        yield node
-
-
-def in_base64(transaction: VersionedTransaction) -> str:
-    return b64encode(bytes(transaction)).decode()
+    async with local_node() as one:
+        yield one
 
 
 async def test_solana_py_reads_the_chain(node: Node) -> None:
