@@ -1,0 +1,1 @@
+"""The quote service over gRPC; `quotes_pb2*` are generated from `quotes.proto`."""
