@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from solders.pubkey import Pubkey
 
@@ -98,8 +98,8 @@ def decode_price_update(data: bytes, owner: Pubkey) -> PriceUpdate:
         raise DecodeError(f"decoding a Pyth price update: verification {level} is unknown, expected 0 or 1")
     at = _AUTHORITY.size + (1 if level == _FULL else 2)
     signatures = None if level == _FULL else data[at - 1]
-    message = _MESSAGE.unpack_from(data, at)
-    return PriceUpdate(Pubkey(authority), signatures, *message, tail=bytes(data[at + _MESSAGE.size :]))
+    values: list[Any] = [*_MESSAGE.unpack_from(data, at), bytes(data[at + _MESSAGE.size :])]
+    return PriceUpdate(Pubkey(authority), signatures, *values)
 
 
 def encode_price_update(update: PriceUpdate) -> bytes:
