@@ -176,10 +176,17 @@ class RefusalBody(msgspec.Struct):
     hint: str
 
 
-class Answers(msgspec.Struct):
-    """One answer or refusal for each question."""
+class AnswerBody(msgspec.Struct, omit_defaults=True):
+    """Either an answer or why there is none."""
 
-    quotes: list[QuotationBody | RefusalBody]
+    quotation: QuotationBody | None = None
+    refusal: RefusalBody | None = None
+
+
+class Answers(msgspec.Struct):
+    """One for each question, in its place."""
+
+    answers: list[AnswerBody]
 
 
 class Pools(msgspec.Struct):

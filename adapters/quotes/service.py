@@ -140,6 +140,10 @@ class Quotes:
             found = self.book.graph.holding(mint)
         return [(pool, *self.book.age(pool.address)) for pool in found]
 
+    def oldest_us(self) -> int:
+        """How long ago the least sure pool was last known to hold; microseconds, 0 for an empty book."""
+        return max((self.book.age(pool.address)[1] for pool in self.book.graph.pools()), default=0)
+
     async def run(self) -> None:
         """Tell the cache of changes and volumes until cancelled."""
         while True:

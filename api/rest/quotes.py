@@ -14,6 +14,7 @@ from api import errors
 from api.errors import json_response, problem_response
 from api.limits import read_body
 from api.quotes import (
+    AnswerBody,
     Answers,
     BatchBody,
     Pools,
@@ -118,10 +119,10 @@ def _pools(services: QuoteServices, mint: Mint | None) -> Response:
     return json_response(Pools(services.newest_slot(), found))
 
 
-def _answer(request: QuoteRequest, found: Quotation | DaybookError) -> QuotationBody | RefusalBody:
+def _answer(request: QuoteRequest, found: Quotation | DaybookError) -> AnswerBody:
     if isinstance(found, DaybookError):
-        return refusal_body(refusal_of(found))
-    return quotation_body(request, found)
+        return AnswerBody(refusal=refusal_body(refusal_of(found)))
+    return AnswerBody(quotation=quotation_body(request, found))
 
 
 def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
