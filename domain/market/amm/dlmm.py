@@ -9,9 +9,10 @@ Token a is the program's X, token b its Y; amounts are base units, fee rates par
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from domain.errors import QuoteError
 from domain.market.amm import dlmm_bins
@@ -19,6 +20,8 @@ from domain.market.amm.dlmm_bins import ONE, RATE, Bin, DlmmFees, Volatility
 from domain.market.amm.dlmm_ladder import Ladder, Rung, ladder
 from domain.market.amm.pool import U64_MAX, TransferFee, check_amount
 from domain.market.amm.transfer_fee import before_transfer_fee, transfer_fee
+
+_BIN_ID: Final = attrgetter("bin_id")
 
 
 class DlmmQuote(NamedTuple):
@@ -57,7 +60,7 @@ class DlmmQuote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DlmmPool:
-    """One pool's tradable state at one moment.
+    """One pool's tradable state at one moment; quotes remember what they worked out, so one thread at a time.
 
     Attributes:
         fees, volatility: its fee terms, and what it remembers of its last swaps.
@@ -93,7 +96,7 @@ class DlmmPool:
         mint_in, mint_out = self._transfer_fees(a_to_b)
         in_transfer_fee = transfer_fee(amount, mint_in) if mint_in else 0
         left = amount - in_transfer_fee
-        at = bisect_right(ahead.passed_at, left)
+        at = ahead.passed_by(left)
         if at == len(ahead.rungs):
             raise self._ends(ahead, f"takes in {ahead.paid_in[-1]}, and {left}")
         rung = ahead.rungs[at]
@@ -112,7 +115,7 @@ class DlmmPool:
         ahead = self._ahead(a_to_b)
         mint_in, mint_out = self._transfer_fees(a_to_b)
         wanted = before_transfer_fee(amount, mint_out)
-        at = bisect_right(ahead.emptied_at, wanted)
+        at = ahead.emptied_by(wanted)
         rest = wanted - ahead.paid_out[at]
         net = fee = 0
         if rest:
@@ -141,13 +144,11 @@ class DlmmPool:
 
         Fees stay in the vaults and belong to nobody's bin: providers claim theirs, the protocol its own.
         """
-        ahead = self._ahead(quote.a_to_b)
-        changed = {
-            rung.held.bin_id: _filled(rung, rung.whole, quote) for rung in ahead.rungs[: quote.emptied]
-        }
+        rungs = self._ahead(quote.a_to_b).first(quote.emptied + 1)
+        changed = {rung.held.bin_id: _filled(rung, rung.whole, quote) for rung in rungs[: quote.emptied]}
         if quote.last_in:
-            rung = ahead.rungs[quote.emptied]
-            changed[rung.held.bin_id] = _filled(rung, quote.last_in, quote)
+            last = rungs[quote.emptied]
+            changed[last.held.bin_id] = _filled(last, quote.last_in, quote)
         got = quote.amount_in - quote.in_transfer_fee
         paid = quote.amount_out + quote.out_transfer_fee
         change_a, change_b = (got, -paid) if quote.a_to_b else (-paid, got)
@@ -164,15 +165,12 @@ class DlmmPool:
 
     def _ahead(self, a_to_b: bool) -> Ladder:
         found = self._ladders.get(a_to_b)
-        if found is None:  # prepared once for each direction; a pool is never changed
+        if found is None:  # one for each direction; a pool is never changed
             reference, index = dlmm_bins.references(
                 self.fees, self.volatility, self.active_id, self.unix_time
             )
-            bins = (
-                (held for held in reversed(self.bins) if held.bin_id <= self.active_id)
-                if a_to_b
-                else (held for held in self.bins if held.bin_id >= self.active_id)
-            )
+            above = bisect_left(self.bins, self.active_id + a_to_b, key=_BIN_ID)
+            bins = reversed(self.bins[:above]) if a_to_b else iter(self.bins[above:])
             found = ladder(bins, self.fees, reference, index, a_to_b=a_to_b, orders=self.orders)
             self._ladders[a_to_b] = found
         return found

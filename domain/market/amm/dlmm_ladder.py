@@ -2,12 +2,14 @@
 
 The fee rate of a bin depends on the bin and the volatility's references alone, not on the amount, so what a
 bin takes and pays when it is emptied is known beforehand. A quote then is a search for the rung where the
-swap ends, and the arithmetic of that one bin.
+swap ends, and the arithmetic of that one bin. Rungs are added when a quote first reaches for them: most swaps
+end in the first few of some hundred bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from domain.market.amm import dlmm_bins
@@ -35,73 +37,100 @@ class Rung(NamedTuple):
     makers: int
 
 
-class Ladder(NamedTuple):
-    """The rungs from the active bin on, and the sums up to each: index k holds what k emptied rungs do.
+class Ladder:
+    """The rungs from the active bin on, climbed as far as quotes have asked, and the sums up to each.
 
     Attributes:
         fee_on_input: else the fee is taken from the output.
         rungs: nearest first.
         passed_at: the inputs from which on rung k is emptied and the next one is reached.
         emptied_at: the outputs from which on rung k is emptied.
-        paid_in: inputs with their fees. `paid_out`: outputs without theirs.
-        fees, protocol: the fees in them, and the protocol's part.
-        blocked: the rung after the last one needs an input beyond a u64; the program fails on reaching it.
+        paid_in: inputs with their fees when the first k rungs are emptied, so one more than there are rungs.
+        paid_out: outputs without their fees. `fees`, `protocol`: the fees in them, and the protocol's part.
+        blocked: the next rung needs an input beyond a u64; the program fails on reaching it.
     """
 
-    fee_on_input: bool
-    rungs: tuple[Rung, ...]
-    passed_at: tuple[int, ...]
-    emptied_at: tuple[int, ...]
-    paid_in: tuple[int, ...]
-    paid_out: tuple[int, ...]
-    fees: tuple[int, ...]
-    protocol: tuple[int, ...]
-    blocked: bool
+    __slots__ = (
+        "_ahead",
+        "_protocol_bps",
+        "blocked",
+        "emptied_at",
+        "fee_on_input",
+        "fees",
+        "paid_in",
+        "paid_out",
+        "passed_at",
+        "protocol",
+        "rungs",
+    )
+
+    def __init__(self, ahead: Iterator[Rung], *, fee_on_input: bool, protocol_bps: int) -> None:
+        self._ahead = ahead
+        self._protocol_bps = protocol_bps
+        self.fee_on_input = fee_on_input
+        self.blocked = False
+        self.rungs: list[Rung] = []
+        self.passed_at: list[int] = []
+        self.emptied_at: list[int] = []
+        self.paid_in, self.paid_out, self.fees, self.protocol = [0], [0], [0], [0]
+
+    def passed_by(self, amount: int) -> int:
+        """How many rungs an input empties and leaves behind."""
+        passed_at = self.passed_at
+        while (not passed_at or passed_at[-1] <= amount) and self._climb():
+            pass
+        return bisect_right(passed_at, amount)
+
+    def emptied_by(self, amount: int) -> int:
+        """How many rungs an output empties."""
+        emptied_at = self.emptied_at
+        while (not emptied_at or emptied_at[-1] <= amount) and self._climb():
+            pass
+        return bisect_right(emptied_at, amount)
+
+    def first(self, count: int) -> list[Rung]:
+        """The first `count` rungs, or as many as there are."""
+        while len(self.rungs) < count and self._climb():
+            pass
+        return self.rungs[:count]
+
+    def _climb(self) -> bool:
+        """Add one rung; False where there is none."""
+        rung = None if self.blocked else next(self._ahead, None)
+        if rung is None:
+            return False
+        if rung.whole > U64_MAX:
+            self.blocked = True
+            return False
+        whole, out, rate = rung.whole, rung.out, rung.rate
+        paid_in, paid_out = self.paid_in[-1], self.paid_out[-1]
+        if self.fee_on_input:  # an emptied bin's fee comes on top of the input it could use
+            gross, net = _with_fee(whole, rate), out
+            self.passed_at.append(paid_in + _with_fee(whole + 1, rate))
+            self.emptied_at.append(paid_out + out)
+        else:
+            gross, net = whole, _without_fee(out, rate)
+            self.passed_at.append(paid_in + whole + 1)
+            self.emptied_at.append(paid_out + _without_fee(out - 1, rate) + 1)
+        fee = gross - whole + out - net
+        self.rungs.append(rung)
+        self.paid_in.append(paid_in + gross)
+        self.paid_out.append(paid_out + net)
+        self.fees.append(self.fees[-1] + fee)
+        share = dlmm_bins.protocol_fee(fee, self._protocol_bps, rung.makers, whole)
+        self.protocol.append(self.protocol[-1] + share)
+        return True
 
 
 def ladder(
     bins: Iterable[Bin], fees: DlmmFees, reference: int, index_reference: int, *, a_to_b: bool, orders: bool
 ) -> Ladder:
-    """Prepare the bins ahead, nearest first; those with nothing to give are stepped over."""
-    on_input = not (fees.only_b and a_to_b)
-    rungs: list[Rung] = []
-    passed_at, emptied_at = [], []
-    paid_in = paid_out = fee_sum = protocol = 0
-    sums = [(0, 0, 0, 0)]
-    blocked = False
-    for held in bins:
-        rung = _rung(held, fees, reference, index_reference, a_to_b, orders)
-        if not rung.out:
-            continue
-        if rung.whole > U64_MAX:
-            blocked = True
-            break
-        whole, out, rate = rung.whole, rung.out, rung.rate
-        if on_input:  # an emptied bin's fee comes on top of the input it could use
-            passed_at.append(paid_in + _with_fee(whole + 1, rate))
-            emptied_at.append(paid_out + out)
-            fee = _with_fee(whole, rate) - whole
-            paid_in, paid_out = paid_in + whole + fee, paid_out + out
-        else:
-            passed_at.append(paid_in + whole + 1)
-            emptied_at.append(paid_out + _without_fee(out - 1, rate) + 1)
-            fee = out - _without_fee(out, rate)
-            paid_in, paid_out = paid_in + whole, paid_out + out - fee
-        fee_sum += fee
-        protocol += dlmm_bins.protocol_fee(fee, fees.protocol_bps, rung.makers, whole)
-        rungs.append(rung)
-        sums.append((paid_in, paid_out, fee_sum, protocol))
-    paid_ins, paid_outs, fee_sums, shares = zip(*sums, strict=True)
+    """Set a ladder at the bins ahead, nearest first; those with nothing to give are stepped over."""
+    rungs = (_rung(held, fees, reference, index_reference, a_to_b, orders) for held in bins)
     return Ladder(
-        on_input,
-        tuple(rungs),
-        tuple(passed_at),
-        tuple(emptied_at),
-        paid_ins,
-        paid_outs,
-        fee_sums,
-        shares,
-        blocked,
+        (rung for rung in rungs if rung.out),
+        fee_on_input=not (fees.only_b and a_to_b),
+        protocol_bps=fees.protocol_bps,
     )
 
 
