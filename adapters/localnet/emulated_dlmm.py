@@ -30,6 +30,7 @@ from domain.errors import QuoteError
 from domain.market.amm.dlmm import DlmmPool, DlmmQuote
 from domain.market.amm.dlmm_bins import references
 from domain.market.amm.dlmm_ladder import ladder
+from domain.market.amm.pool import U64_MAX
 
 EXCEEDED_SLIPPAGE: Final = 6003
 INVALID_TOKEN_MINT: Final = 6010
@@ -109,4 +110,6 @@ def _blocked(pool: DlmmPool, order: Order) -> bool:
         if (held.bin_id <= pool.active_id if order.a_to_b else held.bin_id >= pool.active_id)
     ]
     reference, index = references(pool.fees, pool.volatility, pool.active_id, pool.unix_time)
-    return ladder(ahead, pool.fees, reference, index, a_to_b=order.a_to_b, orders=pool.orders).blocked
+    rungs = ladder(ahead, pool.fees, reference, index, a_to_b=order.a_to_b, orders=pool.orders)
+    rungs.passed_by(U64_MAX)
+    return rungs.blocked

@@ -91,13 +91,16 @@ class Swap(Generic[Q]):
     Attributes:
         pool: raises QuoteError or DecodeError where the program's arithmetic fails.
         carry_out: the transfers, and the accounts the program writes.
-        no_quote: the error where there is no quote, if it is not the protocol's usual one.
+        no_quote, below_limit: the errors of this instruction, where they are not the protocol's usual ones.
+        may_end: whether a swap that the liquidity or a price limit ends early passes.
     """
 
     order: Order
     pool: Callable[[], SwapPool[Q]]
     carry_out: Callable[[Q], CarriedOut]
     no_quote: Callable[[], InstructionError] | None = None
+    below_limit: InstructionError | None = None
+    may_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,12 @@ class EmulatedSwaps(Generic[Q]):
             quote = quoted(order.amount, a_to_b=order.a_to_b)
         except (QuoteError, DecodeError):
             raise Stop(swap.no_quote() if swap.no_quote else refusals.no_quote) from None
-        if quote.partial:
+        if quote.partial and not swap.may_end:
             raise Stop(refusals.unfilled)
         if quote.amount_out == 0 and refusals.nothing_out is not None:
             raise Stop(refusals.nothing_out)
         if order.exact_in and quote.amount_out < order.limit:
-            raise Stop(refusals.below_limit)
+            raise Stop(swap.below_limit or refusals.below_limit)
         if not order.exact_in and quote.amount_in > order.limit:
             raise Stop(refusals.above_limit)
         return quote

@@ -166,19 +166,22 @@ class Executor:
             outcome.logs += plan.logs
             self._fail(outcome, program, index, plan.error)
             return
-        result, keys = self._send(plan.calls)
         sub = Outcome(None, landed=True, fee=0)
-        self._note(loaded, 0, result, keys, sub)
+        if plan.calls:
+            result, keys = self._send(plan.calls)
+            self._note(loaded, 0, result, keys, sub)
         outcome.logs += [line.replace("invoke [1]", "invoke [2]") for line in sub.logs]
         used = sub.units + plan.own_units
         outcome.units += used
         if sub.error is not None:
             self._fail(outcome, program, index, _inner_error(sub.error))
             return
-        outcome.inner[index] = [
-            InnerCall(call.program_id, tuple(meta.pubkey for meta in call.accounts), call.data)
-            for call in plan.calls
+        inner = [
+            InnerCall(one.program_id, tuple(meta.pubkey for meta in one.accounts), one.data)
+            for one in plan.calls
         ]
+        if inner:
+            outcome.inner[index] = inner
         for address, account in plan.writes:
             self._vm.set_account(address, account)
         outcome.logs += [

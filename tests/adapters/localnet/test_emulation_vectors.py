@@ -18,7 +18,14 @@ from adapters.localnet.history import Executed
 from adapters.localnet.ledger import SLOTS_PER_EPOCH, Ledger
 from adapters.solana.accounts import Account as ChainAccount
 from adapters.solana.pool_program import PoolProgram, SwapRequest
-from adapters.solana.programs import meteora_dlmm, raydium_amm_v4, raydium_cpmm, token
+from adapters.solana.programs import (
+    meteora_dlmm,
+    orca_whirlpool,
+    raydium_amm_v4,
+    raydium_clmm,
+    raydium_cpmm,
+    token,
+)
 
 U64_MAX = 2**64 - 1
 LAMPORTS = 10**10
@@ -27,7 +34,8 @@ USER = Keypair.from_seed(bytes(31) + b"\x09")
 WALLET = USER.pubkey()
 SIDES = {"a": Pubkey(bytes(31) + b"\x0a"), "b": Pubkey(bytes(31) + b"\x0b")}
 PROGRAMS: dict[str, PoolProgram] = {
-    one.PROGRAM.protocol: one.PROGRAM for one in (meteora_dlmm, raydium_amm_v4, raydium_cpmm)
+    one.PROGRAM.protocol: one.PROGRAM
+    for one in (meteora_dlmm, orca_whirlpool, raydium_amm_v4, raydium_clmm, raydium_cpmm)
 }
 
 
