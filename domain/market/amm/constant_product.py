@@ -39,7 +39,7 @@ class ConstantProductQuote(NamedTuple):
         a_to_b: True when token a is sold.
         amount_in: leaves the user's account. `amount_out`: arrives in it; 0 means the program refuses the
             swap, since it never takes something for nothing.
-        trade_fee: in the input token; `protocol_fee` and `fund_fee` are shares of it.
+        trade_fee: in the input token. `protocol_rate`, `fund_rate`: shares of it, 10^-6.
         creator_fee: in the input token when `creator_fee_on_input`, else in the output token.
         in_transfer_fee, out_transfer_fee: kept by the mints, never reach the other side.
     """
@@ -48,12 +48,22 @@ class ConstantProductQuote(NamedTuple):
     amount_in: int
     amount_out: int
     trade_fee: int
-    protocol_fee: int
-    fund_fee: int
+    protocol_rate: int
+    fund_rate: int
     creator_fee: int = 0
     creator_fee_on_input: bool = True
     in_transfer_fee: int = 0
     out_transfer_fee: int = 0
+
+    @property
+    def protocol_fee(self) -> int:
+        """The protocol's share of the trade fee; few who search quotes ask, so it is not reckoned before."""
+        return self.trade_fee * self.protocol_rate // RATE
+
+    @property
+    def fund_fee(self) -> int:
+        """The fund's share of the trade fee."""
+        return self.trade_fee * self.fund_rate // RATE
 
     @property
     def fee_in(self) -> int:
@@ -99,27 +109,24 @@ class ConstantProductPool(NamedTuple):
         Raises:
             QuoteError: the amount is not a positive u64, or a reserve is empty.
         """
-        reserve_a, reserve_b, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = self
-        if amount <= 0 or amount > U64_MAX or reserve_a <= 0 or reserve_b <= 0:
+        if a_to_b:
+            reserve_in, reserve_out, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = (
+                self
+            )
+        else:
+            reserve_out, reserve_in, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = (
+                self
+            )
+        if not 0 < amount <= U64_MAX or reserve_in <= 0 or reserve_out <= 0:
             self._refuse(amount)
         if creator_rate or fee_a or fee_b:
             return self._exact_in_with_extras(amount, a_to_b)
         fee = (amount * trade_rate + 999_999) // 1_000_000
         net = amount - fee
+        out = net * reserve_out // (reserve_in + net)
         return _quote(
             ConstantProductQuote,
-            (
-                a_to_b,
-                amount,
-                net * reserve_b // (reserve_a + net) if a_to_b else net * reserve_a // (reserve_b + net),
-                fee,
-                fee * protocol_rate // 1_000_000,
-                fee * fund_rate // 1_000_000,
-                0,
-                True,
-                0,
-                0,
-            ),
+            (a_to_b, amount, out, fee, protocol_rate, fund_rate, 0, True, 0, 0),
         )
 
     def quote_exact_out(self, amount: int, *, a_to_b: bool) -> ConstantProductQuote:
@@ -153,8 +160,8 @@ class ConstantProductPool(NamedTuple):
             amount_in,
             amount,
             trade_fee,
-            trade_fee * self.protocol_rate // RATE,
-            trade_fee * self.fund_rate // RATE,
+            self.protocol_rate,
+            self.fund_rate,
             creator_fee,
             on_input,
             amount_in - curve_in,
@@ -202,8 +209,8 @@ class ConstantProductPool(NamedTuple):
             amount,
             curve_out - out_transfer_fee,
             trade_fee,
-            trade_fee * self.protocol_rate // RATE,
-            trade_fee * self.fund_rate // RATE,
+            self.protocol_rate,
+            self.fund_rate,
             creator_fee,
             on_input,
             in_transfer_fee,
