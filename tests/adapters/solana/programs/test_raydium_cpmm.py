@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from amm_checks.cases import accounts_of, address_of, time_of
 from hypothesis import given
 from hypothesis import strategies as st
+from pool_contracts import fails_with, read_around, spoilt_surroundings
 from solders.pubkey import Pubkey
-from vector_accounts import account_bytes, vector_pools
+from vector_accounts import account_bytes, instruction_of, vector_pools
 
+from adapters.solana.accounts import Account
+from adapters.solana.pool_program import ChainTime, SwapRequest
 from adapters.solana.programs import raydium_cpmm as cpmm
-from domain.errors import DecodeError
+from adapters.solana.programs import token
+from domain.errors import DecodeError, QuoteError
+from domain.market.amm.constant_product import ConstantProductPool
 
 VECTORS = vector_pools("raydium_cpmm")
 POOL, OWNER = account_bytes(VECTORS[0]["accounts"]["pool"])
 CONFIG, _ = account_bytes(VECTORS[0]["accounts"]["config"])
+STATE = cpmm.decode_pool(POOL, OWNER)
+ADDRESS = address_of(VECTORS[0])
+ACCOUNTS = accounts_of(VECTORS[0])
+TIME = time_of(VECTORS[0])
+REAL = (
+    Path(os.environ.get("DAYBOOK_SHARED", Path(__file__).parents[5] / "shared"))
+    / "vectors/accounts/raydium_cpmm_sol_usdc.json"
+)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["kind"])
@@ -61,12 +79,21 @@ def test_swap_instructions_equal_the_vectors_byte_for_byte(vector: dict[str, Any
         else:
             built = cpmm.swap_base_output(accounts, max_amount_in=first, amount_out=second)
             assert cpmm.decode_swap(built.data) == cpmm.SwapArguments(False, second, first)
-        assert str(built.program_id) == wanted["ix"]["programId"]
-        assert built.data.hex() == wanted["ix"]["data"]
-        assert [
-            {"pubkey": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
-            for meta in built.accounts
-        ] == wanted["ix"]["keys"]
+        assert instruction_of(built) == wanted["ix"]
+        exact_in = "input" in wanted["name"]
+        amount, limit = (first, second) if exact_in else (second, first)
+        asked = SwapRequest(
+            pool_key,
+            accounts_of(vector),
+            accounts.payer,
+            accounts.user_in,
+            accounts.user_out,
+            wanted["name"].endswith("a_to_b"),
+            exact_in,
+            amount,
+            limit,
+        )
+        assert cpmm.PROGRAM.swap(asked) == built
 
 
 def test_the_authority_is_the_programs_own() -> None:
@@ -110,3 +137,47 @@ def test_malformed_swaps_raise_nothing_but_decode_errors(data: bytes) -> None:
             cpmm.decode_swap(start + data)
         except DecodeError:
             continue
+
+
+def test_the_directory_reads_what_is_around_a_pool() -> None:
+    known = read_around(cpmm.PROGRAM, ADDRESS, ACCOUNTS)
+    keys = (STATE.amm_config, STATE.vault_a, STATE.vault_b, STATE.mint_a, STATE.mint_b)
+    assert set(known) == {ADDRESS, *keys}
+    assert cpmm.PROGRAM.around(ADDRESS, {ADDRESS: Account(1, OWNER, b"rubbish")}) == ()
+
+
+def test_spoilt_surroundings_are_refused() -> None:
+    """Anything missing, of another program, or at another's vault."""
+    spoilt = list(spoilt_surroundings(cpmm.PROGRAM, ADDRESS, ACCOUNTS, (STATE.vault_a, STATE.vault_b)))
+    assert len(spoilt) == 16
+    for accounts in spoilt:
+        assert fails_with(cpmm.PROGRAM, ADDRESS, accounts, TIME).startswith("DecodeError")
+
+
+@pytest.mark.parametrize("changes", [{"status": cpmm.SWAP_DISABLED}, {"open_time": 2_000}])
+def test_a_pool_that_takes_no_swaps_is_refused_in_a_sentence(changes: dict[str, int]) -> None:
+    closed = cpmm.encode_pool(replace(STATE, **changes))  # type: ignore[arg-type] # numbers all
+    accounts = {**ACCOUNTS, ADDRESS: Account(1, OWNER, closed)}
+    with pytest.raises(QuoteError, match="takes no swaps"):
+        cpmm.PROGRAM.quotable(ADDRESS, accounts, ChainTime(1_999, 700))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"no real accounts: {REAL} is absent (DAYBOOK_SHARED)")
+def test_a_pool_of_the_main_network_is_read_and_quoted() -> None:
+    """SOL against USDC; the dump holds no mints, so ours stand in."""
+    raws = json.loads(REAL.read_text())["accounts"].values()
+    accounts: dict[Pubkey, Account | None] = {
+        Pubkey.from_string(raw["pubkey"]): Account(raw["lamports"], *reversed(account_bytes(raw)))
+        for raw in raws
+    }
+    (pool,) = (key for key, each in accounts.items() if each and len(each.data) == cpmm.POOL_LENGTH)
+    account = accounts[pool]
+    assert account is not None
+    state = cpmm.decode_pool(account.data, account.owner)
+    assert cpmm.encode_pool(state) == account.data
+    mint = Account(1, token.TOKEN_PROGRAM, token.encode_mint(None, 0, 9))
+    made = cpmm.PROGRAM.quotable(pool, {**accounts, state.mint_a: mint, state.mint_b: mint}, TIME)
+    assert isinstance(made, ConstantProductPool)
+    units_b, units_a = made.spot_price()
+    out = made.quote_exact_in(10**6, a_to_b=True).amount_out
+    assert 0 < out < 10**6 * units_b // units_a
