@@ -10,6 +10,7 @@ import structlog
 
 from adapters.embedded.stack import attach
 from adapters.postgres.migrate import migrate
+from adapters.rpcpool.pool import RpcPool, open_pool
 from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
 from commands.strategies import FOREIGN, STOPPED
@@ -37,11 +38,13 @@ def run_services(settings: Settings, *, as_json: bool) -> int:
 
 
 async def _run(settings: Settings, stop: StopRequest, *, as_json: bool) -> int:
-    async with world_of(settings) as world, live(world) as daybook:
+    async with world_of(settings) as world, live(world) as daybook, _rpc_pool(settings) as pool:
         await _refuse_missing_accounts(daybook, world.signer.address)
         listening = listen(settings.api_host, settings.api_port)
-        server = api_server(daybook, world)
+        server = api_server(daybook, world, pool)
         services = {"api": lambda: server.run_service(listening), **daybook.services}
+        if pool is not None:
+            services["rpc-health"] = pool.monitor.run
         refusal = await start_trading(daybook, world.signer.address, settings.arbitrage, settings.risk)
         warn_of_strategy(refusal)
         await warn_of_wallet(daybook, world.signer.address)
@@ -54,6 +57,16 @@ async def _run(settings: Settings, stop: StopRequest, *, as_json: bool) -> int:
         if as_json:
             print_json({"log_events": await daybook.log.head()})
     return DONE
+
+
+@asynccontextmanager
+async def _rpc_pool(settings: Settings) -> AsyncIterator[RpcPool | None]:
+    """The RPC proxy's pool, when endpoints are named."""
+    if not settings.rpc_pool.endpoints:
+        yield None
+        return
+    async with open_pool(settings.rpc_pool.configs(), settings.rpc_pool.options()) as pool:
+        yield pool
 
 
 @asynccontextmanager

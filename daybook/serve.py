@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Iterator
 import nats
 import redis.asyncio as redis
 import uvicorn
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app
+from api.rest.rpc import rpc_router
+from api.rest.rpc_service import RpcService
 from api.services import ApiServices, Health, HealthCheck, runner_check
 from daybook.app import Daybook, World, now_us
 from domain.chain import Commitment
@@ -20,6 +23,12 @@ from domain.errors import SetupError
 
 GRACE_S = 3
 """Answers under way get this long at the end."""
+
+KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that they never race a close."""
+
+MAX_FRAME_BYTES = 2**20
+"""Of a client's WebSocket; the doors have narrower limits of their own and say so."""
 
 
 class ApiServer(uvicorn.Server):
@@ -41,7 +50,7 @@ class ApiServer(uvicorn.Server):
             raise
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, setting: str = "DAYBOOK_API_PORT") -> socket.socket:
     """A listening socket; port 0 takes a free one. Who connects from now on is answered once the server runs.
 
     Raises:
@@ -57,13 +66,13 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise SetupError(
             f"the API cannot listen on {host} port {port}: {error.strerror}; "
-            "stop what listens there or set DAYBOOK_API_PORT (0 takes a free one)"
+            f"stop what listens there or set {setting} (0 takes a free one)"
         ) from error
     return listening
 
 
-def api_server(daybook: Daybook, world: World) -> ApiServer:
-    """The API over a wired daybook."""
+def api_server(daybook: Daybook, world: World, rpc: RpcService | None = None) -> ApiServer:
+    """The API over a wired daybook; with `rpc`, the RPC proxy's doors beside it."""
     services = ApiServices(
         reads=daybook.reads,
         log=daybook.log,
@@ -71,10 +80,22 @@ def api_server(daybook: Daybook, world: World) -> ApiServer:
         registry=CollectorRegistry(),
         clock=now_us,
     )
+    app = create_app(services)
+    if rpc is not None:
+        app.include_router(rpc_router(rpc))
+    return serving(app)
+
+
+def serving(app: FastAPI) -> ApiServer:
+    """Uvicorn over an application."""
     config = uvicorn.Config(
-        create_app(services),
+        app,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # notifications are small and latency matters
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="off",
     )

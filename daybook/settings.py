@@ -16,6 +16,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from daybook.quote_settings import QuoteSettings
+from daybook.rpc_settings import RpcPoolSettings
 from domain.errors import SetupError
 
 PREFIX: Final = "DAYBOOK_"
@@ -100,6 +102,8 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")
     arbitrage: ArbitrageSettings = ArbitrageSettings.model_construct()
     risk: RiskSettings = RiskSettings.model_construct()
+    quotes: QuoteSettings = QuoteSettings.model_construct()
+    rpc_pool: RpcPoolSettings = RpcPoolSettings.model_construct()
 
     @property
     def audit_key(self) -> Path:
@@ -152,5 +156,6 @@ def _explain_json(error: SettingsError) -> str:
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-    found = "" if "url" in name.lower() else f" (found {first['input']!r})"
+    secret = "url" in name.lower() or "ENDPOINTS" in name  # both carry keys
+    found = "" if secret else f" (found {first['input']!r})"
     return f"setting {name}: {first['msg'].removeprefix('Value error, ')}{found}; correct it and run again"

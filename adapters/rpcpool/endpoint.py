@@ -97,11 +97,12 @@ def named(configs: list[EndpointConfig], now: float) -> list[Endpoint]:
     Raises:
         SetupError: a URL does not name a node.
     """
-    taken: dict[str, int] = {}
-    made = []
+    made: dict[str, Endpoint] = {}
     for config in configs:
-        base = config.name or where(checked_url(config.url, ("http", "https"))).split("://", 1)[1]
-        taken[base] = taken.get(base, 0) + 1
-        name = base if taken[base] == 1 else f"{base}#{taken[base]}"
-        made.append(Endpoint(config, name, now))
-    return made
+        base = name = config.name or where(checked_url(config.url, ("http", "https"))).split("://", 1)[1]
+        number = 1
+        while name in made:
+            number += 1
+            name = f"{base}#{number}"
+        made[name] = Endpoint(config, name, now)
+    return list(made.values())

@@ -15,8 +15,6 @@ from adapters.rpcpool.outcome import Kind, Outcome
 from adapters.rpcpool.slots import Verdict, judge
 from adapters.rpcpool.transport import Transport
 
-CHECK_TIMEOUT_S: Final = 5.0
-"""getSlot costs a node nothing; one that needs longer does not serve."""
 _PARAMS: Final = b'[{"commitment":"processed"}]'
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("rpcpool")
@@ -27,6 +25,7 @@ class Monitor:
 
     Args:
         every_s: between two rounds.
+        timeout_s: the longest an endpoint may take: getSlot costs a node nothing.
         max_lag_slots: how far an endpoint may be from the majority.
         wall_clock: seconds since the epoch, for people.
 
@@ -41,6 +40,7 @@ class Monitor:
         chooser: Chooser,
         *,
         every_s: float,
+        timeout_s: float,
         max_lag_slots: int,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -48,6 +48,7 @@ class Monitor:
         self._transport = transport
         self._chooser = chooser
         self._every_s = every_s
+        self._timeout_s = timeout_s
         self._max_lag_slots = max_lag_slots
         self._wall_clock = wall_clock
         self._judged_at = transport.now()
@@ -83,7 +84,7 @@ class Monitor:
         """Ask one, unless it wants to be left alone for its rate: then the last finding stands."""
         if endpoint.bucket.ready_at(self._transport.now()) > self._transport.now():
             return None
-        return await self._transport.call(endpoint, "getSlot", _PARAMS, CHECK_TIMEOUT_S)
+        return await self._transport.call(endpoint, "getSlot", _PARAMS, self._timeout_s)
 
     def _note(self, endpoint: Endpoint, outcome: Outcome | None, slot: int | None) -> None:
         if outcome is None or outcome.kind is Kind.LIMITED:

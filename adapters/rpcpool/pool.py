@@ -43,6 +43,7 @@ class PoolOptions:
         hedge_percentile: see `Hedging`.
         timeout_s: the longest a client's call may take.
         health_every_s: between two looks at all endpoints.
+        health_timeout_s: an endpoint that does not tell its slot by then is not well.
         max_lag_slots: how far an endpoint's slot may be from the majority's.
         cache_bytes: for answers that never change.
         extra_methods: a provider's own, passed to one endpoint, never repeated or kept.
@@ -54,6 +55,7 @@ class PoolOptions:
     hedge_percentile: int | None = 95
     timeout_s: float = 30.0
     health_every_s: float = 30.0
+    health_timeout_s: float = 5.0
     max_lag_slots: int = 50
     cache_bytes: int = 64 * 2**20
     extra_methods: frozenset[str] = frozenset()
@@ -61,7 +63,13 @@ class PoolOptions:
 
 
 class RpcPool:
-    """Serves calls and subscriptions from whatever endpoints live. Made by `open_pool`."""
+    """Serves calls and subscriptions from whatever endpoints live. Made by `open_pool`.
+
+    Attributes:
+        endpoints: all of them.
+        monitor: keeps their health up to date while it runs.
+        served: calls of clients that were answered.
+    """
 
     def __init__(
         self,
@@ -95,11 +103,13 @@ class RpcPool:
             self._transport,
             chooser,
             every_s=options.health_every_s,
+            timeout_s=options.health_timeout_s,
             max_lag_slots=options.max_lag_slots,
             wall_clock=wall_clock,
         )
         self._sessions = 0
         self._calls = 0
+        self.served = 0
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -124,6 +134,7 @@ class RpcPool:
             answer = await self._answer(method, params)
         finally:
             self._calls -= 1
+        self.served += 1
         outcome = "result" if answer.error is None else "error" if answer.status == 200 else "unavailable"
         self.metrics.call(method, outcome, self._clock() - began)
         return answer

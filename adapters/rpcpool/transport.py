@@ -166,10 +166,8 @@ def retry_after_s(text: str | None, now: float) -> float | None:
     """Seconds of a Retry-After header, written as seconds or as a date; None when there is none to read."""
     if text is None:
         return None
-    try:
+    if text.strip().lstrip("-").isdecimal():
         return max(0.0, float(text))
-    except ValueError:
-        pass
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
     except ValueError:

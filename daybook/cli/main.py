@@ -22,6 +22,8 @@ from daybook.cli.localnet import localnet
 from daybook.cli.migrate import migrate
 from daybook.cli.output import DataDir, JsonFlag, configure_logging, print_json, report_error, say
 from daybook.cli.projections import projections_app
+from daybook.cli.quotes import quotes_app
+from daybook.cli.rpc_proxy import rpc_proxy
 from daybook.cli.selftest.command import selftest_app
 from daybook.cli.stack import stack_app
 from daybook.cli.strategies import strategies_app
@@ -43,8 +45,10 @@ app.add_typer(selftest_app, name="selftest")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(wallets_app, name="wallets")
 app.add_typer(strategies_app, name="strategies")
+app.add_typer(quotes_app, name="quotes")
 app.command("localnet")(localnet)
 app.command("migrate")(migrate)
+app.command("rpc-proxy")(rpc_proxy)
 
 
 def main() -> None:
