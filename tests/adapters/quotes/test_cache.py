@@ -1,0 +1,137 @@
+"""The quote cache: the keys by their names, gone with a pool that changes, and no quote waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+import redis.asyncio as redis
+from vector_accounts import vector_pools
+from vector_book import Clock, vector_book, vector_reading
+
+from adapters.embedded.stack import StackUrls
+from adapters.quotes.cache import CachedPrice, QuoteCache, quote_key, template_key
+from adapters.quotes.service import Quotes
+from domain.chain import Address, Mint
+from domain.errors import CacheUnavailable, StalePool
+from domain.market.quotes import QuoteRequest
+
+HOUR_US = 3_600_000_000
+
+
+DATABASE = 9
+"""Of the session's one Valkey: a database of our own may be emptied."""
+
+
+@pytest.fixture
+async def client(stack: StackUrls) -> AsyncIterator[redis.Redis]:
+    client = redis.from_url(stack.redis_url, db=DATABASE, decode_responses=True)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def cache(stack: StackUrls, client: redis.Redis) -> AsyncIterator[QuoteCache]:
+    connection = redis.from_url(stack.redis_url, db=DATABASE)
+    assert await client.dbsize() == 0
+    yield QuoteCache(connection)
+    await connection.aclose()
+
+
+def service(clock: Clock, cache: QuoteCache) -> Quotes:
+    return Quotes(vector_book(clock, "raydium_cpmm"), clock, max_stale_us=5_000_000, cache=cache)
+
+
+def first_question(quotes: Quotes) -> QuoteRequest:
+    pool = quotes.pools()[0][0]
+    return QuoteRequest(pool.mint_a, pool.mint_b, 10**6)
+
+
+async def test_the_keys_have_the_names_they_were_promised(cache: QuoteCache, client: redis.Redis) -> None:
+    """A quote, a price and a template, each for as long as it is said."""
+    quotes = service(Clock(), cache)
+    request = first_question(quotes)
+    await quotes.quote(request)
+    key = f"quote:{request.mint_in}:{request.mint_out}:1000000"
+    assert quote_key(request) == key
+    assert 290 < await client.ttl(key) <= 300
+    assert 290 < await client.ttl(f"price:{request.mint_in}:raydium_cpmm") <= 300
+    assert 43_190 < await client.ttl(template_key(request)) <= 43_200
+    assert template_key(request).startswith("route_template:")
+    assert quote_key(request._replace(exact_in=False)) != key
+    price = await cache.price(request.mint_in, "raydium_cpmm")
+    assert isinstance(price, CachedPrice)
+    assert price.quote_mint == request.mint_out
+
+
+async def test_another_process_finds_the_quote_and_believes_it_only_while_it_holds(cache: QuoteCache) -> None:
+    """The same pools: the same answer without a search. One pool newer: a new search."""
+    clock = Clock()
+    one, other = service(clock, cache), service(clock, cache)
+    request = first_question(one)
+    made = await one.quote(request)
+    kept = await cache.quote(request)
+    assert kept is not None
+    lie = kept._replace(quotation=kept.quotation._replace(amount_out=7))
+    await cache.keep(request, lie, {})
+    assert (await other.quote(request)).amount_out == 7
+    third = service(clock, cache)
+    raw = next(raw for raw in vector_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] in made.pools)
+    newer = vector_reading("raydium_cpmm", raw, slot=105)
+    (key,) = (key for key in newer.accounts if str(key) == newer.found.address)
+    account = newer.accounts[key]
+    assert account is not None
+    third.book.take([replace(newer, accounts={**newer.accounts, key: replace(account, lamports=1)})])
+    assert (await third.quote(request)).amount_out == made.amount_out
+
+
+async def test_what_rests_on_a_changed_pool_is_forgotten(cache: QuoteCache, client: redis.Redis) -> None:
+    quotes = service(Clock(), cache)
+    request = first_question(quotes)
+    made = await quotes.quote(request)
+    (pool,) = made.pools
+    assert await client.exists(quote_key(request))
+    await cache.drop({pool, Address("another")})
+    assert not await client.exists(quote_key(request), f"price:{request.mint_in}:raydium_cpmm")
+    assert not await client.exists(f"rests_on:{pool}")
+
+
+async def test_nothing_is_kept_of_what_was_refused(cache: QuoteCache, client: redis.Redis) -> None:
+    clock = Clock()
+    quotes = service(clock, cache)
+    request = first_question(quotes)
+    clock.now_us += 6_000_000
+    with pytest.raises(StalePool):
+        await quotes.quote(request)
+    refused = await quotes.quote_many([request._replace(amount=amount) for amount in (0, 2**64)])
+    assert all(isinstance(each, Exception) for each in refused)
+    assert await client.keys("quote:*") == []
+
+
+async def test_volumes_are_of_the_last_24_hours(cache: QuoteCache) -> None:
+    """Counted by the hour; amounts may outgrow 64 bits."""
+    mint, now = Mint(uuid4().hex), 500_000 * HOUR_US
+    for hours_ago, amount in ((30, 5), (24, 7), (23, 11), (1, 2**70), (0, 13), (0, 17)):
+        await cache.add_volume({mint: amount}, now - hours_ago * HOUR_US)
+    assert await cache.volume(mint, now) == 11 + 2**70 + 13 + 17
+
+
+async def test_the_start_asks_what_was_asked_before(cache: QuoteCache) -> None:
+    """The templates of one process warm up the next."""
+    clock = Clock()
+    await service(clock, cache).quote(first_question(service(clock, cache)))
+    fresh = service(clock, cache)
+    assert await fresh.warm_up([], 10**6, lambda _done, _total: None) == 1
+    assert first_question(fresh) in fresh._answers
+
+
+async def test_a_cache_that_is_away_costs_no_answer() -> None:
+    async with QuoteCache.open("redis://127.0.0.1:1") as away:
+        quotes = service(Clock(), away)
+        assert (await quotes.quote(first_question(quotes))).amount_out > 0
+        with pytest.raises(CacheUnavailable, match="check that it runs"):
+            await away.quote(first_question(quotes))
+        await quotes.flush()
