@@ -107,7 +107,7 @@ class OracleState(NamedTuple):
 
 
 _EMPTY: Final = Tick(0, 0, 0)
-_TICK_BODY: Final = _TICK.size - 1
+_NO_TICK: Final = bytes(_TICK.size)
 
 
 def decode_pool(data: bytes, owner: Pubkey) -> PoolState:
@@ -149,7 +149,8 @@ def decode_tick_array(data: bytes, owner: Pubkey) -> TickArray:
         return _decode_dynamic(data)
     check_data("Whirlpool tick array", data, TICK_ARRAY_LENGTH, TICK_ARRAY_DISCRIMINATOR)
     _, start = _ARRAY_HEAD.unpack_from(data)
-    ticks = tuple(_tick(*values) for values in _TICK.iter_unpack(data[_ARRAY_HEAD.size : -32]))
+    blocks = [data[at : at + _TICK.size] for at in range(_ARRAY_HEAD.size, len(data) - 32, _TICK.size)]
+    ticks = tuple(_EMPTY if block == _NO_TICK else _tick(block) for block in blocks)  # most are empty
     return TickArray(Pubkey(data[-32:]), start, ticks)
 
 
@@ -237,14 +238,15 @@ def _decode_dynamic(data: bytes) -> TickArray:
             raise DecodeError(
                 f"decoding a dynamic Whirlpool tick array: tick {place} at byte {at} is cut off or no tick"
             )
-        ticks.append(_tick(*_TICK.unpack_from(data, at)) if size > 1 else _EMPTY)
+        ticks.append(_tick(data[at : at + size]) if size > 1 else _EMPTY)
         at += size
     return TickArray(Pubkey(pool), start, tuple(ticks), int.from_bytes(bitmap, "little"), data[at:])
 
 
-def _tick(initialised: int, net: bytes, gross: bytes, rest: bytes) -> Tick:
-    wide = int.from_bytes
-    return Tick(initialised, wide(net, "little", signed=True), wide(gross, "little"), rest)
+def _tick(block: bytes) -> Tick:
+    initialised, net, gross, rest = _TICK.unpack(block)
+    liquidity_net = int.from_bytes(net, "little", signed=True)
+    return Tick(initialised, liquidity_net, int.from_bytes(gross, "little"), rest)
 
 
 def _packed(tick: Tick) -> bytes:

@@ -293,15 +293,14 @@ def _ticks(pool: Pubkey, state: PoolState, array: int, accounts: Accounts) -> li
     start = _start(state, array)
     key = tick_array_address(pool, start)
     read = decoded("tick array", pool, key, accounts, decode_tick_array)
-    ticks = [tick for tick in read.ticks if tick.liquidity_gross or tick.has_orders]
-    spacing = state.tick_spacing
-    expected = [start + place * spacing for place, tick in enumerate(read.ticks) if tick in ticks]
-    if read.pool != pool or read.start != start or [tick.tick for tick in ticks] != expected:
+    held = [(place, tick) for place, tick in enumerate(read.ticks) if tick.liquidity_gross or tick.has_orders]
+    in_place = all(tick.tick == start + place * state.tick_spacing for place, tick in held)
+    if read.pool != pool or read.start != start or not in_place:
         raise DecodeError(
             f"reading pool {pool}: its tick array {key} is of pool {read.pool} from tick {read.start} or "
             f"holds ticks out of place, expected tick {start} on; do not trade there"
         )
-    return ticks
+    return [tick for _, tick in held]
 
 
 def _before_orders(ticks: list[Tick], known: Bands, band: int, down: End, up: End) -> tuple[End, End]:

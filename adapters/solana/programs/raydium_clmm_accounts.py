@@ -108,18 +108,25 @@ class AmmConfig(NamedTuple):
     reserved: bytes = bytes(24)
 
 
+_NOTHING: Final = bytes(132)
+
+
 class Tick(NamedTuple):
     """One tick of an array; `rest` holds fee growth, rewards and limit orders."""
 
     tick: int
     liquidity_net: int
     liquidity_gross: int
-    rest: bytes = bytes(132)
+    rest: bytes = _NOTHING
 
     @property
     def has_orders(self) -> bool:
         """Whether limit orders wait here, whole or partly filled."""
-        return any(self.rest[88:96]) or any(self.rest[104:112])
+        return self.rest != _NOTHING and (any(self.rest[88:96]) or any(self.rest[104:112]))
+
+
+_EMPTY: Final = Tick(0, 0, 0)
+_NO_TICK: Final = bytes(_TICK.size)
 
 
 class TickArray(NamedTuple):
@@ -225,12 +232,10 @@ def decode_tick_array(data: bytes, owner: Pubkey) -> TickArray:
     check_owner("Raydium CLMM tick array", owner, (PROGRAM_ID,))
     check_data("Raydium CLMM tick array", data, TICK_ARRAY_LENGTH, TICK_ARRAY_DISCRIMINATOR)
     _, pool, start = _ARRAY_HEAD.unpack_from(data)
-    wide = int.from_bytes
-    ticks = tuple(
-        Tick(tick, wide(net, "little", signed=True), wide(gross, "little"), rest)
-        for tick, net, gross, rest in _TICK.iter_unpack(data[_ARRAY_HEAD.size : -_ARRAY_TAIL.size])
-    )
-    return TickArray(Pubkey(pool), start, ticks, *_ARRAY_TAIL.unpack(data[-_ARRAY_TAIL.size :]))
+    last = len(data) - _ARRAY_TAIL.size
+    blocks = [data[at : at + _TICK.size] for at in range(_ARRAY_HEAD.size, last, _TICK.size)]
+    ticks = tuple(_EMPTY if block == _NO_TICK else _tick(block) for block in blocks)  # most are empty
+    return TickArray(Pubkey(pool), start, ticks, *_ARRAY_TAIL.unpack(data[last:]))
 
 
 def encode_tick_array(array: TickArray) -> bytes:
@@ -329,6 +334,11 @@ def tick_array_address(pool: Pubkey, start: int) -> Pubkey:
 def extension_address(pool: Pubkey) -> Pubkey:
     """Derive the address of a pool's bitmap extension."""
     return Pubkey.find_program_address([b"pool_tick_array_bitmap_extension", bytes(pool)], PROGRAM_ID)[0]
+
+
+def _tick(block: bytes) -> Tick:
+    tick, net, gross, rest = _TICK.unpack(block)
+    return Tick(tick, int.from_bytes(net, "little", signed=True), int.from_bytes(gross, "little"), rest)
 
 
 def _wide(value: int) -> bytes:
