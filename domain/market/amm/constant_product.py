@@ -138,34 +138,16 @@ class ConstantProductPool(NamedTuple):
         """
         if not 0 < amount <= U64_MAX or self.reserve_a <= 0 or self.reserve_b <= 0:
             self._refuse(amount)
+        if self.creator_rate or self.transfer_fee_a or self.transfer_fee_b:
+            return self._exact_out_with_extras(amount, a_to_b)
         reserve_in, reserve_out = self._reserves(a_to_b)
-        fee_in, fee_out = self._transfer_fees(a_to_b)
-        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
-        gross_out = before_transfer_fee(amount, fee_out)
-        curve_out = gross_out if on_input else _before_fee(gross_out, self.creator_rate)
-        if curve_out >= reserve_out:
-            raise QuoteError(
-                f"a swap that pays {curve_out} was asked of a reserve of {reserve_out}: ask for less"
-            )
-        net = -(-reserve_in * curve_out // (reserve_out - curve_out))
-        curve_in = _before_fee(net, self.trade_rate + self.creator_rate if on_input else self.trade_rate)
-        total_fee = curve_in - net
-        creator_fee = self._creator_share(total_fee) if on_input else curve_out - gross_out
-        trade_fee = total_fee - creator_fee if on_input else total_fee
-        amount_in = before_transfer_fee(curve_in, fee_in)
+        net = _net_input(reserve_in, reserve_out, amount)
+        amount_in = -(-net * RATE // (RATE - self.trade_rate))
         if amount_in > U64_MAX:
-            raise QuoteError(f"paying out {amount} needs an input of {amount_in}, above 2^64: ask for less")
-        return ConstantProductQuote(
-            a_to_b,
-            amount_in,
-            amount,
-            trade_fee,
-            self.protocol_rate,
-            self.fund_rate,
-            creator_fee,
-            on_input,
-            amount_in - curve_in,
-            gross_out - amount,
+            raise _beyond_u64(amount, amount_in)
+        return _quote(
+            ConstantProductQuote,
+            (a_to_b, amount_in, amount, amount_in - net, self.protocol_rate, self.fund_rate, 0, True, 0, 0),
         )
 
     def spot_price(self) -> tuple[int, int]:
@@ -215,6 +197,32 @@ class ConstantProductPool(NamedTuple):
             on_input,
             in_transfer_fee,
             out_transfer_fee,
+        )
+
+    def _exact_out_with_extras(self, amount: int, a_to_b: bool) -> ConstantProductQuote:
+        reserve_in, reserve_out = self._reserves(a_to_b)
+        fee_in, fee_out = self._transfer_fees(a_to_b)
+        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
+        gross_out = before_transfer_fee(amount, fee_out)
+        curve_out = gross_out if on_input else _before_fee(gross_out, self.creator_rate)
+        net = _net_input(reserve_in, reserve_out, curve_out)
+        curve_in = _before_fee(net, self.trade_rate + self.creator_rate if on_input else self.trade_rate)
+        total_fee = curve_in - net
+        creator_fee = self._creator_share(total_fee) if on_input else curve_out - gross_out
+        amount_in = before_transfer_fee(curve_in, fee_in)
+        if amount_in > U64_MAX:
+            raise _beyond_u64(amount, amount_in)
+        return ConstantProductQuote(
+            a_to_b,
+            amount_in,
+            amount,
+            total_fee - creator_fee if on_input else total_fee,
+            self.protocol_rate,
+            self.fund_rate,
+            creator_fee,
+            on_input,
+            amount_in - curve_in,
+            gross_out - amount,
         )
 
     def _reserves(self, a_to_b: bool) -> tuple[int, int]:
@@ -283,3 +291,16 @@ def _creator_fee_on_input(fee_on: CreatorFeeOn, a_to_b: bool) -> bool:
 
 def _before_fee(after: int, rate: int) -> int:
     return -(-after * RATE // (RATE - rate)) if rate else after
+
+
+def _net_input(reserve_in: int, reserve_out: int, curve_out: int) -> int:
+    """What the curve asks for `curve_out`, before fees."""
+    if curve_out >= reserve_out:
+        raise QuoteError(
+            f"a swap that pays {curve_out} was asked of a reserve of {reserve_out}: ask for less"
+        )
+    return -(-reserve_in * curve_out // (reserve_out - curve_out))
+
+
+def _beyond_u64(amount: int, amount_in: int) -> QuoteError:
+    return QuoteError(f"paying out {amount} needs an input of {amount_in}, above 2^64: ask for less")

@@ -104,7 +104,7 @@ class AmmV4Pool(NamedTuple):
             raise QuoteError(f"paying out {amount} rounds to an input of 0, which the program refuses")
         if amount_in > U64_MAX:
             raise QuoteError(f"paying out {amount} needs an input of {amount_in}, above 2^64: ask for less")
-        return AmmV4Quote(a_to_b, amount_in, amount, amount_in - net)
+        return _quote(AmmV4Quote, (a_to_b, amount_in, amount, amount_in - net))
 
     def spot_price(self) -> tuple[int, int]:
         """The marginal price before fees: (base units of b, for base units of a).
