@@ -179,8 +179,9 @@ class LiveBook:
             if account is None:
                 raise DecodeError(f"reading pool {found.address}: the account is gone")
             pool = found.program.quotable(key, held.reading.accounts, held.quoted_for)
+            pool.spot_price()
         except QuoteError:
-            self.graph.remove(found.address)  # it takes no swaps now
+            self.graph.remove(found.address)  # it takes no swaps now, or is empty
             return
         except DecodeError as error:
             self.malformed += 1
