@@ -13,7 +13,8 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from adapters.localnet.faucet import Faucet
-from adapters.localnet.genesis import USDC_MINT, WSOL_MINT, Pool, World, create_world
+from adapters.localnet.founding import USDC_MINT, WSOL_MINT, Pool
+from adapters.localnet.genesis import World, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.ledger import Ledger
 from adapters.localnet.transaction_error import TransactionError

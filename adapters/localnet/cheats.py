@@ -16,11 +16,14 @@ from typing import Final
 from adapters.localnet.encoding import Json
 from adapters.localnet.faucet import Faucet
 from adapters.localnet.faults import Faults
-from adapters.localnet.genesis import USDC_MINT, WSOL_MINT, World
+from adapters.localnet.founding import USDC_MINT, WSOL_MINT
+from adapters.localnet.genesis import World
 from adapters.localnet.ledger import Ledger
 from adapters.localnet.params import Params
+from adapters.localnet.prices import FEEDS
 from adapters.localnet.refusals import invalid_params
 from adapters.localnet.rpc_accounts import Method
+from adapters.solana.programs.pyth import feed_address
 from domain.errors import InvalidInput
 
 MAX_ADVANCE: Final = 10_000
@@ -95,7 +98,7 @@ def describe(world: World) -> Json:
         "pools": [
             {
                 "address": str(pool.address),
-                "protocol": "raydium_cpmm",
+                "protocol": pool.protocol,
                 "config": str(pool.config),
                 "vault_a": str(pool.vault_a),
                 "vault_b": str(pool.vault_b),
@@ -103,5 +106,10 @@ def describe(world: World) -> Json:
             }
             for pool in world.pools
         ],
+        "flash_reserves": [
+            {"address": str(one.address), "mint": str(one.mint), "protocol": "kamino_lend"}
+            for one in world.reserves
+        ],
+        "price_feeds": {name: str(feed_address(feed_id)) for name, feed_id in FEEDS.items()},
         "faucet": str(world.faucet.pubkey()),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 from random import Random
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from solders.compute_budget import set_compute_unit_price
 from solders.keypair import Keypair
@@ -19,15 +19,14 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from adapters.localnet.faucet import Faucet
-from adapters.localnet.genesis import LAMPORTS_PER_SOL, USDC_MINT, WSOL_MINT, Pool, named_keypair
+from adapters.localnet.founding import LAMPORTS_PER_SOL, USDC_MINT, WSOL_MINT, Pool, named_keypair
 from adapters.localnet.history import Executed
 from adapters.localnet.klines import PricePath
 from adapters.localnet.ledger import Ledger
-from adapters.solana.programs import raydium_cpmm as cpmm
-from adapters.solana.programs import token
+from adapters.localnet.pools import PROGRAMS, amount_to_price, chain_time, read_around
+from adapters.solana.pool_program import Accounts, SwapRequest
 from adapters.solana.programs.associated_token import associated_address
 from domain.errors import InvariantBroken
-from domain.market.amm.constant_product import ConstantProductPool, amount_in_to_price
 
 TRADERS: Final = 8
 _WALLET: Final = 1_000 * LAMPORTS_PER_SOL
@@ -54,6 +53,10 @@ class Target(Protocol):
         """Give (pool index, price to move it to in micro-USDC per SOL)."""
         ...
 
+    def price(self, now_us: int) -> int:
+        """What the market says a SOL is worth, micro-USDC."""
+        ...
+
 
 class RandomMarket:
     """A price that walks at random around nothing, and large orders that hit one pool."""
@@ -62,6 +65,10 @@ class RandomMarket:
         self._rng = rng
         self._price = price
         self._resting = [0] * pools
+
+    def price(self, now_us: int) -> int:  # noqa: ARG002 - walks by trades, not by time
+        """Where the walk stands."""
+        return self._price
 
     def next_trade(self, now_us: int) -> tuple[int, int]:  # noqa: ARG002 - walks by trades, not by time
         """Step the price and pick a pool; a pool that took a large order is left alone for a while."""
@@ -89,12 +96,16 @@ class RecordedMarket:
         self._trades = 0
         self._leader = 0
 
+    def price(self, now_us: int) -> int:
+        """The recorded price."""
+        return self._path.price((now_us - self._start_us) * self._speed // 1_000)
+
     def next_trade(self, now_us: int) -> tuple[int, int]:
         """Follow the record with the leading pool; every so often the next pool catches up and leads."""
         self._trades += 1
         if self._trades % _LAG_TRADES == 0:
             self._leader = (self._leader + 1) % self._pools
-        price = self._path.price((now_us - self._start_us) * self._speed // 1_000)
+        price = self.price(now_us)
         return self._leader, price + price * self._rng.randint(-_NOISE_PPM, _NOISE_PPM) // 1_000_000
 
 
@@ -135,39 +146,36 @@ class Crowd:
         """Make the next trade; None where the pool already stands at its target."""
         index, price = self._target.next_trade(now_us)
         pool = self._pools[index]
-        state, tradable = self._read(pool)
-        amount, a_to_b = amount_in_to_price(tradable, price, LAMPORTS_PER_SOL)
+        accounts = read_around(self._ledger, pool)
+        tradable: Any = PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(self._ledger))
+        amount, a_to_b = amount_to_price(tradable, price, LAMPORTS_PER_SOL)
         if amount == 0:
             return None
         quoted = tradable.quote_exact_in(amount, a_to_b=a_to_b)
         least = quoted.amount_out - quoted.amount_out * _SLIPPAGE_PER_MILLE // 1_000
-        executed = self._ledger.submit(self._signed(pool, state, amount, least, a_to_b=a_to_b))
+        executed = self._ledger.submit(self._signed(pool, accounts, amount, least, a_to_b=a_to_b))
         if not isinstance(executed, Executed):
             raise InvariantBroken(f"the crowd's swap was refused: {executed}")
         self.swaps += executed.outcome.error is None
         return executed
 
-    def _read(self, pool: Pool) -> tuple[cpmm.PoolState, ConstantProductPool]:
-        state = cpmm.decode_pool(self._data(pool.address), cpmm.PROGRAM_ID)
-        config = cpmm.decode_config(self._data(pool.config), cpmm.PROGRAM_ID)
-        held_a, held_b = (token.token_amount(self._data(vault)) for vault in (pool.vault_a, pool.vault_b))
-        return state, cpmm.tradable(state, config, held_a, held_b)
-
-    def _data(self, address: Pubkey) -> bytes:
-        account = self._ledger.account(address)
-        if account is None:
-            raise InvariantBroken(f"account {address} of a local pool is gone")
-        return account.data
-
     def _signed(
-        self, pool: Pool, state: cpmm.PoolState, amount: int, least: int, *, a_to_b: bool
+        self, pool: Pool, accounts: Accounts, amount: int, least: int, *, a_to_b: bool
     ) -> VersionedTransaction:
         trader = self._rng.choice(self._traders)
         source, destination = (trader.wsol, trader.usdc) if a_to_b else (trader.usdc, trader.wsol)
-        accounts = cpmm.swap_accounts(
-            pool.address, state, payer=trader.address, user_in=source, user_out=destination, a_to_b=a_to_b
+        request = SwapRequest(
+            pool.address,
+            accounts,
+            trader.address,
+            source,
+            destination,
+            a_to_b,
+            exact_in=True,
+            amount=amount,
+            limit=least,
         )
-        swap = cpmm.swap_base_input(accounts, amount_in=amount, minimum_amount_out=least)
+        swap = PROGRAMS[pool.protocol].swap(request)
         # The price is a serial number too: two equal swaps in one block would be one transaction.
         instructions = [set_compute_unit_price(next(self._serial)), swap]
         blockhash = self._ledger.blocks.open.blockhash

@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 from solders.token import ID as TOKEN_PROGRAM
 from solders.transaction import VersionedTransaction
 
-from adapters.localnet.genesis import USDC_MINT, WSOL_MINT
+from adapters.localnet.founding import USDC_MINT, WSOL_MINT
 from adapters.localnet.history import Executed
 from adapters.localnet.ledger import Ledger
 from adapters.localnet.transaction_error import sentence

@@ -1,4 +1,4 @@
-"""What the local chain is born with: two mints, a faucet, and two SOL/USDC pools of different fees.
+"""What the local chain is born with: two mints, a faucet, pools, flash loans, price feeds and tip accounts.
 
 Every address follows from the seed or from the programs' own derivations, so two networks of one seed are
 the same chain.
@@ -6,160 +6,152 @@ the same chain.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from math import isqrt
 from typing import Final
 
 from solders.account import Account
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
-from solders.token import ID as TOKEN_PROGRAM
 
 from adapters.localnet.bundles import TIP_ACCOUNTS
+from adapters.localnet.founding import (
+    LAMPORTS_PER_SOL,
+    USDC_MINT,
+    WSOL_MINT,
+    Founding,
+    Pool,
+    named_keypair,
+)
+from adapters.localnet.genesis_bins import open_dlmm
+from adapters.localnet.genesis_products import open_amm_v4, open_cpmm, open_pumpswap
+from adapters.localnet.genesis_ticks import open_clmm, open_whirlpool
 from adapters.localnet.ledger import Ledger
-from adapters.solana.programs import raydium_cpmm as cpmm
-from adapters.solana.programs import token
+from adapters.localnet.prices import FEEDS, first_price
+from adapters.solana.programs import kamino, pyth
 from adapters.solana.programs.associated_token import associated_address
-from domain.chain import USDC, WSOL
-
-WSOL_MINT: Final = Pubkey.from_string(WSOL)
-USDC_MINT: Final = Pubkey.from_string(USDC)
-LAMPORTS_PER_SOL: Final = 10**9
+from domain.errors import InvalidInput
 
 DEFAULT_PRICE: Final = 150_000_000
 """Micro-USDC per SOL when no market file names a price."""
 
-PROTOCOL_SHARE: Final = 120_000
-FUND_SHARE: Final = 40_000
-"""Raydium's own shares of the trade fee, in 10^-6."""
+OPENERS: Final[Mapping[str, Callable[[Founding, int], Pool]]] = {
+    "raydium_cpmm": open_cpmm,
+    "raydium_amm_v4": open_amm_v4,
+    "raydium_clmm": open_clmm,
+    "orca_whirlpool": open_whirlpool,
+    "meteora_dlmm": open_dlmm,
+    "pumpswap": open_pumpswap,
+}
+"""The protocols whose pools can be opened, in the order of their listing."""
+
+DEFAULT_POOLS: Final[Mapping[str, int]] = {"raydium_cpmm": 2}
+"""The two pools that the demo trades between."""
+MAX_POOLS: Final = 100
+"""Of one protocol; more would only make the start slow."""
+
+FLASH_LOAN_RATE: Final = (1 << 60) // 100_000
+"""What a flash loan costs: a thousandth of a percent, in 2^-60."""
 
 _FAUCET_LAMPORTS: Final = 10**18
 _FAUCET_WSOL: Final = 10**17
 _FAUCET_USDC: Final = 10**17
+_LENT_WSOL: Final = 100_000 * LAMPORTS_PER_SOL
+_LENT_USDC: Final = 15_000_000_000_000
+_PUBLISHER_LAMPORTS: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """A pool to open: fee config number, its trade fee in 10^-6, and its depth in lamports."""
-
-    config_index: int
-    trade_fee_rate: int
-    depth_lamports: int
-
-
-POOLS: Final = (
-    PoolPlan(config_index=0, trade_fee_rate=2_500, depth_lamports=20_000 * LAMPORTS_PER_SOL),
-    PoolPlan(config_index=5, trade_fee_rate=500, depth_lamports=5_000 * LAMPORTS_PER_SOL),
-)
-"""A deep pool at 0.25 % and a shallow one at 0.05 %: a gap of about 0.31 % pays for both legs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A pool of the local network."""
+class FlashReserve:
+    """A Kamino reserve that gives flash loans of one mint."""
 
     address: Pubkey
-    config: Pubkey
-    vault_a: Pubkey
-    vault_b: Pubkey
-    trade_fee_rate: int
+    mint: Pubkey
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What genesis made."""
+    """What genesis made.
+
+    Attributes:
+        reserves: give flash loans of wrapped SOL and of USDC.
+        publisher: signs the price feeds' updates.
+    """
 
     faucet: Keypair
     pools: tuple[Pool, ...]
+    reserves: tuple[FlashReserve, ...]
+    publisher: Keypair
 
 
-def named_keypair(seed: int, name: str) -> Keypair:
-    """Give the key pair that `name` has on the network of `seed`; worth nothing anywhere else."""
-    return Keypair.from_seed(sha256(f"daybook local network {seed} {name}".encode()).digest())
+def read_pools(texts: list[str]) -> dict[str, int]:
+    """Read `PROTOCOL=COUNT`, or `all` for one pool of each protocol and two of CPMM, added up.
+
+    Raises:
+        InvalidInput: the protocol is unknown or the count is no number from 0 to `MAX_POOLS`.
+    """
+    wanted: dict[str, int] = {}
+    for text in texts:
+        if text == "all":
+            wanted |= {**dict.fromkeys(OPENERS, 1), **DEFAULT_POOLS}
+            continue
+        name, _, count = text.partition("=")
+        if name not in OPENERS:
+            raise InvalidInput(
+                f"opening the pools {text!r}: {name!r} is no protocol; known: all, {', '.join(OPENERS)}"
+            )
+        if not count.isdecimal() or int(count) > MAX_POOLS:
+            raise InvalidInput(f"opening the pools {text!r}: {count!r} is no number from 0 to {MAX_POOLS}")
+        wanted[name] = int(count)
+    return wanted
 
 
-def create_world(ledger: Ledger, *, seed: int, price: int = DEFAULT_PRICE) -> World:
-    """Write the accounts of block 0; both pools open at `price` micro-USDC per SOL."""
-    faucet = named_keypair(seed, "faucet")
+def create_world(
+    ledger: Ledger, *, seed: int, price: int = DEFAULT_PRICE, pools: Mapping[str, int] = DEFAULT_POOLS
+) -> World:
+    """Write the accounts of block 0; every pool opens at `price` micro-USDC per SOL."""
+    faucet, publisher = named_keypair(seed, "faucet"), named_keypair(seed, "price publisher")
     owner = faucet.pubkey()
-    pools = tuple(_open_pool(ledger, plan, owner, price) for plan in POOLS)
-    depth = sum(plan.depth_lamports * price // LAMPORTS_PER_SOL for plan in POOLS)
+    founding = Founding(ledger, seed, owner, price)
+    opened = tuple(
+        opener(founding, number)
+        for protocol, opener in OPENERS.items()
+        for number in range(pools.get(protocol, 0))
+    )
+    reserves = tuple(
+        _open_reserve(founding, name, mint, amount)
+        for name, mint, amount in (("wsol", WSOL_MINT, _LENT_WSOL), ("usdc", USDC_MINT, _LENT_USDC))
+    )
     ledger.set_account(owner, Account(_FAUCET_LAMPORTS, b"", SYSTEM_PROGRAM))
     for account in TIP_ACCOUNTS:  # an account below rent could not take a small tip
         ledger.set_account(account, Account(ledger.rent(0), b"", SYSTEM_PROGRAM))
-    _write_mint(ledger, WSOL_MINT, token.encode_mint(None, 0, 9))
-    _write_mint(ledger, USDC_MINT, token.encode_mint(owner, _FAUCET_USDC + depth, 6))
-    _write_tokens(ledger, associated_address(owner, WSOL_MINT), WSOL_MINT, owner, _FAUCET_WSOL)
-    _write_tokens(ledger, associated_address(owner, USDC_MINT), USDC_MINT, owner, _FAUCET_USDC)
-    return World(faucet, pools)
+    founding.write_tokens(associated_address(owner, WSOL_MINT), WSOL_MINT, owner, _FAUCET_WSOL)
+    founding.write_tokens(associated_address(owner, USDC_MINT), USDC_MINT, owner, _FAUCET_USDC)
+    _open_feeds(ledger, founding, publisher.pubkey())
+    founding.write_mint(WSOL_MINT, None, 0, 9)
+    founding.write_mint(USDC_MINT, owner, founding.usdc, 6)
+    return World(faucet, opened, reserves, publisher)
 
 
-def _open_pool(ledger: Ledger, plan: PoolPlan, creator: Pubkey, price: int) -> Pool:
-    config_key = cpmm.config_address(plan.config_index)
-    address = cpmm.pool_address(config_key, WSOL_MINT, USDC_MINT)
-    amounts = (plan.depth_lamports, plan.depth_lamports * price // LAMPORTS_PER_SOL)
-    state = _pool_state(address, config_key, creator, lp_supply=isqrt(amounts[0] * amounts[1]))
-    config = cpmm.AmmConfig(
-        bump=255,
-        disable_create_pool=False,
-        index=plan.config_index,
-        trade_fee_rate=plan.trade_fee_rate,
-        protocol_fee_rate=PROTOCOL_SHARE,
-        fund_fee_rate=FUND_SHARE,
-        create_pool_fee=150_000_000,
-        protocol_owner=creator,
-        fund_owner=creator,
+def _open_reserve(founding: Founding, name: str, mint: Pubkey, amount: int) -> FlashReserve:
+    market = founding.address("kamino lending market")
+    address, vault, fees = (
+        founding.address(f"kamino {name} {part}") for part in ("reserve", "vault", "fees")
     )
-    _write(ledger, config_key, cpmm.encode_config(config), cpmm.PROGRAM_ID)
-    _write(ledger, address, cpmm.encode_pool(state), cpmm.PROGRAM_ID)
-    _write(ledger, state.observation, cpmm.encode_observation(address), cpmm.PROGRAM_ID)
-    _write_mint(ledger, state.lp_mint, token.encode_mint(cpmm.AUTHORITY, state.lp_supply, 9))
-    _write_tokens(ledger, state.vault_a, WSOL_MINT, cpmm.AUTHORITY, amounts[0])
-    _write_tokens(ledger, state.vault_b, USDC_MINT, cpmm.AUTHORITY, amounts[1])
-    return Pool(address, config_key, state.vault_a, state.vault_b, plan.trade_fee_rate)
+    reserve = kamino.new_reserve(market, mint, vault, fees, available=amount, flash_loan_rate=FLASH_LOAN_RATE)
+    authority = kamino.market_authority(market)
+    founding.write(address, kamino.encode_reserve(reserve), kamino.PROGRAM_ID)
+    founding.write_tokens(vault, mint, authority, amount)
+    founding.write_tokens(fees, mint, authority, 0)
+    return FlashReserve(address, mint)
 
 
-def _pool_state(address: Pubkey, config: Pubkey, creator: Pubkey, *, lp_supply: int) -> cpmm.PoolState:
-    return cpmm.PoolState(
-        amm_config=config,
-        pool_creator=creator,
-        vault_a=cpmm.vault_address(address, WSOL_MINT),
-        vault_b=cpmm.vault_address(address, USDC_MINT),
-        lp_mint=cpmm.lp_mint_address(address),
-        mint_a=WSOL_MINT,
-        mint_b=USDC_MINT,
-        token_program_a=TOKEN_PROGRAM,
-        token_program_b=TOKEN_PROGRAM,
-        observation=cpmm.observation_address(address),
-        authority_bump=cpmm.AUTHORITY_BUMP,
-        status=0,
-        lp_decimals=9,
-        decimals_a=9,
-        decimals_b=6,
-        lp_supply=lp_supply,
-        protocol_fees_a=0,
-        protocol_fees_b=0,
-        fund_fees_a=0,
-        fund_fees_b=0,
-        open_time=0,
-        recent_epoch=0,
-        creator_fee_on=0,
-        enable_creator_fee=0,
-    )
-
-
-def _write(ledger: Ledger, address: Pubkey, data: bytes, owner: Pubkey, lamports: int = 0) -> None:
-    ledger.set_account(address, Account(ledger.rent(len(data)) + lamports, data, owner))
-
-
-def _write_mint(ledger: Ledger, address: Pubkey, data: bytes) -> None:
-    _write(ledger, address, data, TOKEN_PROGRAM)
-
-
-def _write_tokens(ledger: Ledger, address: Pubkey, mint: Pubkey, owner: Pubkey, amount: int) -> None:
-    native = mint == WSOL_MINT
-    reserve = ledger.rent(token.TOKEN_ACCOUNT_LENGTH) if native else None
-    data = token.encode_token_account(mint, owner, amount, native_reserve=reserve)
-    _write(ledger, address, data, TOKEN_PROGRAM, lamports=amount if native else 0)
+def _open_feeds(ledger: Ledger, founding: Founding, publisher: Pubkey) -> None:
+    """Write both price accounts as of the first block, and say who may update them."""
+    ledger.set_account(publisher, Account(_PUBLISHER_LAMPORTS, b"", SYSTEM_PROGRAM))
+    ledger.emulations.pyth.publisher = publisher
+    for name, feed_id in FEEDS.items():
+        update = first_price(name, founding.price, ledger.blocks.open.unix_time, ledger.blocks.open.slot)
+        data = pyth.encode_price_update(update)
+        founding.write(pyth.feed_address(feed_id), data, pyth.RECEIVER_ID)

@@ -12,9 +12,9 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -27,9 +27,10 @@ from adapters.localnet.cheats import CheatMethods, describe, pass_slot
 from adapters.localnet.crowd import Crowd, RandomMarket, RecordedMarket
 from adapters.localnet.faucet import Faucet
 from adapters.localnet.faults import Faults, Standing
-from adapters.localnet.genesis import DEFAULT_PRICE, World, create_world
+from adapters.localnet.genesis import DEFAULT_POOLS, DEFAULT_PRICE, World, create_world
 from adapters.localnet.klines import PricePath, read_klines
 from adapters.localnet.ledger import Ledger
+from adapters.localnet.prices import Publisher
 from adapters.localnet.program_files import ProgramFile
 from adapters.localnet.pubsub import Subscriptions
 from adapters.localnet.rpc import Rpc
@@ -65,6 +66,7 @@ class LocalnetConfig:
         slot_ms: milliseconds a slot; None for slots that pass only by `localnet_advanceSlots`.
         crowd_tps: the crowd's trades a second; 0 for none.
         market: a recorded price file for the crowd to follow, at `speed` recorded seconds a second.
+        pools: how many of each protocol; see `genesis.OPENERS`.
         programs: real binaries to run instead of the emulations.
         faults: what goes wrong by chance.
     """
@@ -75,6 +77,7 @@ class LocalnetConfig:
     crowd_tps: int = 10
     market: Path | None = None
     speed: int = DEFAULT_SPEED
+    pools: Mapping[str, int] = field(default_factory=lambda: DEFAULT_POOLS)
     programs: tuple[ProgramFile, ...] = ()
     faults: tuple[Standing, ...] = ()
 
@@ -89,6 +92,7 @@ class LocalnetHandle:
     world: World
     faucet: Faucet
     faults: Faults
+    publisher: Publisher
     crowd: Crowd | None
     stopped: asyncio.Event
 
@@ -102,6 +106,7 @@ class LocalnetHandle:
             "slots": self.ledger.blocks.open.slot - self.ledger.first_slot,
             "transactions": self.ledger.history.total,
             "swaps": self.crowd.swaps if self.crowd else 0,
+            "price_updates": self.publisher.updates,
         }
 
 
@@ -158,22 +163,23 @@ def _build(
 ) -> tuple[LocalnetHandle, Web]:
     ledger = Ledger(clock, seed=config.seed, programs=config.programs)
     price = path.first_price if path is not None else DEFAULT_PRICE
-    world = create_world(ledger, seed=config.seed, price=price)
+    world = create_world(ledger, seed=config.seed, price=price, pools=config.pools)
     faucet = Faucet(ledger, world.faucet)
+    rng = Random(config.seed)  # noqa: S311 - a repeatable crowd, no secrets
+    target = (
+        RandomMarket(rng, price, len(world.pools))
+        if path is None
+        else RecordedMarket(rng, path, config.speed, len(world.pools), clock())
+    )
     crowd = None
-    if config.crowd_tps:
-        rng = Random(config.seed)  # noqa: S311 - a repeatable crowd, no secrets
-        target = (
-            RandomMarket(rng, price, len(world.pools))
-            if path is None
-            else RecordedMarket(rng, path, config.speed, len(world.pools), clock())
-        )
+    if config.crowd_tps and world.pools:
         crowd = Crowd(ledger, faucet, world.pools, target, seed=config.seed, rng=rng)
     ledger.advance()  # what made the world lies in the first block, which is final from the start
+    publisher = Publisher(ledger, world.publisher, lambda: target.price(clock()))
     faults = Faults(config.faults, seed=config.seed)
     web = _web(ledger, world, faucet, faults, clock)
     urls = (f"http://{HOST}:{port}", f"ws://{HOST}:{port + 1}")
-    return LocalnetHandle(*urls, ledger, world, faucet, faults, crowd, asyncio.Event()), web
+    return LocalnetHandle(*urls, ledger, world, faucet, faults, publisher, crowd, asyncio.Event()), web
 
 
 def _web(ledger: Ledger, world: World, faucet: Faucet, faults: Faults, clock: Callable[[], int]) -> Web:

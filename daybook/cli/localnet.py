@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from adapters.localnet.faults import read_standing
+from adapters.localnet.genesis import DEFAULT_POOLS, read_pools
 from adapters.localnet.program_files import read_programs
 from adapters.localnet.server import DEFAULT_SPEED, LocalnetConfig, LocalnetHandle, serve
 from daybook.cli.output import JsonFlag, print_json, say
@@ -33,6 +34,10 @@ def localnet(
     seed: Annotated[int, typer.Option(help="Of every address and of the crowd.")] = 1,
     slot_ms: Annotated[int, typer.Option(min=5, max=60_000, help="Milliseconds per slot.")] = 400,
     crowd_tps: Annotated[int, typer.Option(min=0, max=1_000, help="The crowd's trades per second.")] = 10,
+    pools: Annotated[
+        list[str] | None,
+        typer.Option(help="PROTOCOL=COUNT, or `all` protocols; repeatable. Default: raydium_cpmm=2."),
+    ] = None,
     program: Annotated[
         list[str] | None,
         typer.Option(help="ID=path.so: run a real binary instead of the emulation; repeatable."),
@@ -46,10 +51,11 @@ def localnet(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a local Solana: two SOL/USDC pools, a faucet, and a crowd that trades.
+    """Run a local Solana: SOL/USDC pools, flash loans, price feeds, a block engine, a faucet, and a crowd.
 
     With --json the first line on standard output says where it listens and what is on it, the last what
-    happened (slots, transactions, swaps of the crowd). The chain lives in memory and ends with the command.
+    happened (slots, transactions, swaps of the crowd, price updates).
+    The chain lives in memory and ends with the command.
     """
     config = LocalnetConfig(
         port,
@@ -58,6 +64,7 @@ def localnet(
         crowd_tps,
         market,
         speed,
+        pools=read_pools(pools) if pools else DEFAULT_POOLS,
         programs=read_programs(program or ()),
         faults=tuple(map(read_standing, fault or ())),
     )
@@ -77,7 +84,7 @@ async def _run(config: LocalnetConfig, *, with_parent: bool, as_json: bool) -> N
     if as_json:
         print_json(totals)
     else:
-        say(", ".join(f"{count} {name}" for name, count in totals.items()))
+        say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in totals.items()))
 
 
 async def _watch_standard_input(stop: asyncio.Event) -> None:
@@ -106,6 +113,10 @@ def _greet(network: LocalnetHandle) -> None:
     for name, address in ready["mints"].items():
         say(f"{name.upper():<10} {address}")
     for pool in ready["pools"]:
-        say(f"pool       {pool['address']}  fee {pool['trade_fee_rate'] / 10_000:.2f} %")
+        say(f"pool       {pool['address']}  {pool['protocol']}, fee {pool['trade_fee_rate'] / 10_000:.2f} %")
+    for reserve in ready["flash_reserves"]:
+        say(f"flash loan {reserve['address']}  {reserve['protocol']} reserve of {reserve['mint']}")
+    for name, address in ready["price_feeds"].items():
+        say(f"{name:<10} {address}  pyth")
     say(f"faucet     {ready['faucet']}")
     say("Ctrl-C stops it.")

@@ -53,7 +53,7 @@ async def test_it_says_where_it_listens_serves_and_ends_on_sigterm() -> None:
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(TIMEOUT_S):
             output, _ = await process.communicate()
-        assert set(json.loads(output)) == {"slots", "transactions", "swaps"}
+        assert set(json.loads(output)) == {"slots", "transactions", "swaps", "price_updates"}
         assert process.returncode == 0
 
 

@@ -12,10 +12,12 @@ from localnets import NOW_US
 
 from adapters.localnet.crowd import Crowd, RandomMarket, RecordedMarket
 from adapters.localnet.faucet import Faucet
-from adapters.localnet.genesis import DEFAULT_PRICE, LAMPORTS_PER_SOL, create_world
+from adapters.localnet.founding import LAMPORTS_PER_SOL, Pool
+from adapters.localnet.genesis import DEFAULT_PRICE, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.klines import HEADER, read_klines
 from adapters.localnet.ledger import Ledger
+from adapters.localnet.pools import PROGRAMS, chain_time, read_around
 from domain.errors import SetupError
 from domain.market.amm.constant_product import ConstantProductPool
 
@@ -43,10 +45,17 @@ def run_crowd(trades: int, market: Path | None = None, seed: int = 1) -> tuple[C
         executed = crowd.trade(NOW_US + number * 100_000)
         if executed is not None:
             landed.append(executed)
-        paying += cycle_pays(*(crowd._read(pool)[1] for pool in world.pools))
+        paying += cycle_pays(*(pool_of(crowd, pool) for pool in world.pools))
         if number % 4 == 0:
             ledger.advance()
     return crowd, landed, paying
+
+
+def pool_of(crowd: Crowd, pool: Pool) -> ConstantProductPool:
+    ledger = crowd._ledger
+    found = PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))
+    assert isinstance(found, ConstantProductPool)
+    return found
 
 
 def cycle_pays(first: ConstantProductPool, second: ConstantProductPool) -> bool:
@@ -75,7 +84,7 @@ def test_the_crowd_follows_recorded_prices(tmp_path: Path) -> None:
     bars = "".join(f"{60_000 * n},{150 + n},{151 + n},{149 + n},{151 + n},1\n" for n in range(30))
     market = market_file(tmp_path, ",".join(HEADER) + "\n" + bars)
     crowd, _, paying = run_crowd(24, market)
-    pool = crowd._read(crowd._pools[0])[1]
+    pool = pool_of(crowd, crowd._pools[0])
     recorded = read_klines(market).price(24 * 100 * 600)
     assert abs(pool.reserve_b * LAMPORTS_PER_SOL / pool.reserve_a / recorded - 1) < 0.001
     assert paying > 10

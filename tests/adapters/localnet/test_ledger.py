@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from adapters.localnet.blocks import FINALIZED_AFTER, MAX_AGE
-from adapters.localnet.genesis import USDC_MINT, WSOL_MINT
+from adapters.localnet.founding import USDC_MINT, WSOL_MINT
 from adapters.localnet.history import Executed
 from adapters.localnet.transaction_error import sentence
 from adapters.solana.programs import raydium_cpmm as cpmm

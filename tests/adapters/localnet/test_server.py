@@ -29,7 +29,7 @@ from solders.rpc.responses import (
 from solders.transaction import VersionedTransaction
 
 from adapters.localnet.blocks import MAX_AGE
-from adapters.localnet.genesis import USDC_MINT, WSOL_MINT
+from adapters.localnet.founding import USDC_MINT, WSOL_MINT
 from adapters.localnet.server import LocalnetConfig, serve
 from adapters.solana.programs import raydium_cpmm as cpmm
 from adapters.solana.programs.associated_token import associated_address
@@ -393,7 +393,7 @@ async def test_slots_and_the_crowd_go_by_themselves() -> None:
         totals = handle.totals()
     assert totals["swaps"] > 0
     assert totals["slots"] >= 32
-    assert totals["transactions"] == totals["swaps"] + 8
+    assert totals["transactions"] == totals["swaps"] + totals["price_updates"] + 8
 
 
 async def test_a_clock_of_ones_own(node: Node) -> None:
