@@ -33,10 +33,10 @@ from commands.quotes import QuoteRecorder
 from daybook.app import now_us
 from daybook.cli.output import DONE, print_json, say
 from daybook.cli.progress import Report, progress
-from daybook.serve import listen, serving
 from daybook.settings import Settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Service, supervised
+from daybook.web import listen, serving
 from domain.chain import USDC, WSOL, Mint
 from domain.errors import SetupError
 from domain.market.quotes import Quotation, QuoteRequest

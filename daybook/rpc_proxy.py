@@ -8,9 +8,9 @@ from adapters.rpcpool.pool import RpcPool, open_pool
 from api.rpc_app import create_rpc_app
 from daybook.cli.output import DONE, print_json, say
 from daybook.rpc_settings import RpcPoolSettings
-from daybook.serve import listen, serving
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import supervised
+from daybook.web import listen, serving
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from adapters.rpcpool.endpoint import EndpointConfig
 from adapters.rpcpool.pool import PoolOptions
@@ -21,16 +21,6 @@ class RpcEndpointSettings(BaseModel):
     weight: int = Field(1, ge=1, le=1_000, description="Its share beside the others'.")
     requests_per_second: float | None = Field(None, gt=0, description="The most it is sent.")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="Sent with each request.")
-
-    @field_validator("url", "ws_url")
-    @classmethod
-    def _names_a_node(cls, url: SecretStr | None) -> SecretStr | None:
-        schemes = ("http://", "https://", "ws://", "wss://")
-        if url is not None and not url.get_secret_value().startswith(schemes):
-            raise ValueError(
-                "an endpoint's url begins with http:// or https://, its ws_url with ws:// or wss://"
-            )
-        return url
 
     def config(self) -> EndpointConfig:
         """What the pool takes."""

@@ -16,10 +16,11 @@ from adapters.solana.signers import read_key_file
 from commands.strategies import FOREIGN, STOPPED
 from daybook.app import STRATEGY, AuditPlan, Daybook, World, live, start_trading, token_accounts
 from daybook.cli.output import DONE, print_json, say
-from daybook.serve import api_server, listen
+from daybook.serve import api_server
 from daybook.settings import Settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import supervised
+from daybook.web import listen
 from domain.chain import Address
 from domain.errors import ChainError, SetupError
 from domain.refusal import Refusal

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 from adapters.rpcpool.endpoint import EndpointConfig
 from adapters.rpcpool.pool import PoolOptions, RpcPool, open_pool
 from api.rpc_app import create_rpc_app
-from daybook.serve import listen, serving
+from daybook.web import listen, serving
 
 Mode = Literal["ok", "cut", "hang", "limited", "broken", "garbage", "unhealthy", "forbidden"]
 

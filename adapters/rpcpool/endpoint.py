@@ -10,6 +10,7 @@ from adapters.rpcpool.breaker import Circuit, CircuitBreaker
 from adapters.rpcpool.bucket import TokenBucket
 from adapters.rpcpool.health import EndpointHealth
 from adapters.solana.jsonrpc import checked_url, where
+from domain.errors import SetupError
 
 CONNECTIONS: Final = 100
 """Connections kept to one endpoint, and calls under way there."""
@@ -47,9 +48,6 @@ class Endpoint:
     """
 
     def __init__(self, config: EndpointConfig, name: str, now: float) -> None:
-        checked_url(config.url, ("http", "https"))
-        if config.ws_url is not None:
-            checked_url(config.ws_url, ("ws", "wss"))
         self.config = config
         self.name = name
         self.bucket = TokenBucket(config.requests_per_second, now)
@@ -98,11 +96,28 @@ def named(configs: list[EndpointConfig], now: float) -> list[Endpoint]:
         SetupError: a URL does not name a node.
     """
     made: dict[str, Endpoint] = {}
-    for config in configs:
-        base = name = config.name or where(checked_url(config.url, ("http", "https"))).split("://", 1)[1]
+    for place, config in enumerate(configs, 1):
+        _check(place, config)
+        base = name = config.name or where(config.url).split("://", 1)[1]
         number = 1
         while name in made:
             number += 1
             name = f"{base}#{number}"
         made[name] = Endpoint(config, name, now)
     return list(made.values())
+
+
+def _check(place: int, config: EndpointConfig) -> None:
+    """Refuse a URL that names no node, without showing it."""
+    for part, url, schemes in (
+        ("url", config.url, ("http", "https")),
+        ("ws_url", config.ws_url, ("ws", "wss")),
+    ):
+        try:
+            if url is not None:
+                checked_url(url, schemes)
+        except SetupError:
+            wanted = " or ".join(f"{scheme}://HOST" for scheme in schemes)
+            raise SetupError(
+                f"endpoint {place} of DAYBOOK_RPC_POOL__ENDPOINTS: its {part} is not {wanted}: correct it"
+            ) from None

@@ -27,8 +27,8 @@ from adapters.solana.pubsub import PubSub
 from adapters.solana.signers import read_key_file
 from daybook.app import now_us
 from daybook.cli.output import DONE, NO, print_json, say
-from daybook.serve import listen
 from daybook.settings import PREFIX, Settings
+from daybook.web import listen
 from domain.chain import Address
 from domain.errors import DaybookError, SetupError
 

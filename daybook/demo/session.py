@@ -19,10 +19,11 @@ from daybook.demo.network import Network, NetworkOptions, local_network
 from daybook.demo.progress import Progress
 from daybook.demo.summary import Summary
 from daybook.demo.tally import Tally
-from daybook.serve import api_server, listen
+from daybook.serve import api_server
 from daybook.settings import PREFIX, ArbitrageSettings, RiskSettings, load_settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Supervisor, supervised
+from daybook.web import listen
 from domain.chain import Address, Signature
 from domain.errors import ChainUnavailable, LogCorrupt
 from domain.wallets.wallet import wallet_stream

@@ -118,7 +118,10 @@ def test_names_are_hosts_and_never_keys() -> None:
     assert "key" not in repr(them[0].config)
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "nonsense", "http://h:99999"])
-def test_a_url_that_names_no_node_is_refused(url: str) -> None:
-    with pytest.raises(SetupError, match="correct the setting"):
+@pytest.mark.parametrize("url", ["ftp://x/key", "http:///key", "key", "http://h:99999/key", "ws://h/key"])
+def test_a_url_that_names_no_node_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(SetupError, match=r"endpoint 1 of .*its url is not http") as refused:
         named([EndpointConfig(url)], 0.0)
+    assert "key" not in str(refused.value)
+    with pytest.raises(SetupError, match="its ws_url is not ws"):
+        named([EndpointConfig("http://h", ws_url=url.replace("ws:", "http:"))], 0.0)
