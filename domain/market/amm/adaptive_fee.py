@@ -81,29 +81,33 @@ class _Walk:
         low, high = self._lowest * size, (self._highest + 1) * size
         self._low_price = WHIRLPOOL.at(low) if low > MIN_TICK else None
         self._high_price = WHIRLPOOL.at(high) if high < MAX_TICK else None
+        self._control = fee.control_factor * size * size
 
     def accumulate(self) -> int:
         """Count how far this group is from the reference; the rate it adds."""
         fee, memory = self.fee, self.memory
         volatility = memory.reference + abs(memory.reference_group - self.group) * _SCALE
-        self.accumulator = volatility = min(volatility, fee.max_volatility)
-        crossed = volatility * fee.group_size
-        return -(-fee.control_factor * crossed * crossed // _CONTROL)
+        volatility = min(volatility, fee.max_volatility)
+        self.accumulator = volatility
+        return -(-self._control * volatility * volatility // _CONTROL)
 
     def bounded(self, target: int, liquidity: int) -> tuple[int, bool]:
         """How far the rate holds on the way to `target`, and whether whole groups are skipped.
 
         Far from the reference the volatility is at its cap in every group, so nothing is lost by skipping.
         """
-        if not self.fee.control_factor or not liquidity:
+        group, down = self.group, self.down
+        if not self._control or not liquidity:
             return target, True
-        if self._low_price is not None and self.group < self._lowest:
-            return (target if self.down else min(target, self._low_price)), True
-        if self._high_price is not None and self.group > self._highest:
-            return (max(target, self._high_price) if self.down else target), True
-        edge = (self.group if self.down else self.group + 1) * self.fee.group_size
-        price = WHIRLPOOL.at(max(MIN_TICK, min(MAX_TICK, edge)))
-        return (max(target, price) if self.down else min(target, price)), False
+        if group < self._lowest and self._low_price is not None:
+            return (target if down else min(target, self._low_price)), True
+        if group > self._highest and self._high_price is not None:
+            return (max(target, self._high_price) if down else target), True
+        edge = (group if down else group + 1) * self.fee.group_size
+        if not MIN_TICK <= edge <= MAX_TICK:
+            return target, False  # no tick lies behind the ends, so no target does
+        price = WHIRLPOOL.at(edge)
+        return (max(price, target)) if down else (min(price, target)), False
 
     def advance(self, price: int, target: int, target_tick: int, *, skipped: bool) -> None:
         """Go on to the next group; after a skip, to the one behind the last that was passed."""
@@ -174,8 +178,10 @@ def _to_target(
     liquidity, price, down = pool.liquidity[start.band], start.price, walk.down
     base, *shares = pool.terms
     part = part_in if exact_in else part_out
+    terms, extra = pool.terms, 0
     while True:
-        terms = FeeTerms(min(base + walk.accumulate(), RATE_LIMIT), *shares)
+        if (more := walk.accumulate()) != extra:  # it stays where the volatility is at its cap
+            terms, extra = FeeTerms(min(base + more, RATE_LIMIT), *shares), more
         bound, skipped = walk.bounded(target[0], liquidity)
         low, high = (bound, price) if down else (price, bound)
         step = whole(terms, liquidity, low, high, down=down)

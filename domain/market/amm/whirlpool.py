@@ -20,6 +20,8 @@ TICKS_IN_ARRAY: Final = 88
 ARRAYS_PER_SWAP: Final = 3
 
 _Q128: Final = 1 << 128
+_THREE: Final = "the three tick arrays of one swap end: ask for less"
+_UNREAD: Final = "the tick arrays that were read end: read more of them"
 
 
 class Adaptive(NamedTuple):
@@ -59,7 +61,8 @@ class WhirlpoolPool(NamedTuple):
         end = self.end(a_to_b=a_to_b)
         curve_in = self.sides.curve_in(amount, a_to_b=a_to_b)
         moved, volatility = self._move(end, curve_in, exact_in=True, a_to_b=a_to_b)
-        return self.sides.quote_in(amount, moved, end.refusal, a_to_b=a_to_b, volatility=volatility)
+        refusal = _refusal(end, moved)
+        return self.sides.quote_in(amount, moved, refusal, a_to_b=a_to_b, volatility=volatility)
 
     def quote_exact_out(self, amount: int, *, a_to_b: bool) -> ConcentratedQuote:
         """Quote a swap from which exactly `amount` arrives.
@@ -72,7 +75,8 @@ class WhirlpoolPool(NamedTuple):
         end = self.end(a_to_b=a_to_b)
         curve_out = self.sides.curve_out(amount, a_to_b=a_to_b)
         moved, volatility = self._move(end, curve_out, exact_in=False, a_to_b=a_to_b)
-        return self.sides.quote_out(amount, moved, end.refusal, a_to_b=a_to_b, volatility=volatility)
+        refusal = _refusal(end, moved)
+        return self.sides.quote_out(amount, moved, refusal, a_to_b=a_to_b, volatility=volatility)
 
     def spot_price(self) -> tuple[int, int]:
         """The marginal price before fees: base units of b, for base units of a.
@@ -114,27 +118,27 @@ class WhirlpoolPool(NamedTuple):
         Raises:
             QuoteError: there is no tick array in this direction.
         """
-        starts = swap_starts(self.tick, self.spacing, a_to_b=a_to_b)
-        width = TICKS_IN_ARRAY * self.spacing
-        known_low, known_high = self.known
-        if not starts:
-            raise QuoteError("the price stands behind the last tick array: nothing is left to buy there")
+        tick, width, (known_low, known_high) = self.tick, TICKS_IN_ARRAY * self.spacing, self.known
+        base = tick // width * width
         if a_to_b:
-            return self._low_end(max(starts[-1], known_low), unread=starts[-1] < known_low)
-        behind = min(starts[-1] + width, known_high)
-        return self._high_end(behind - 1, unread=behind == known_high < starts[-1] + width)
+            low = max(base - (ARRAYS_PER_SWAP - 1) * width, MIN_TICK)
+            return self._low_end(low, _THREE) if low >= known_low else self._low_end(known_low, _UNREAD)
+        first = base + width if tick + self.spacing >= base + width else base
+        if first > MAX_TICK:
+            raise QuoteError("the price stands behind the last tick array: nothing is left to buy there")
+        high = min(first + ARRAYS_PER_SWAP * width - 1, MAX_TICK)
+        return self._high_end(high, _THREE) if high < known_high else self._high_end(known_high - 1, _UNREAD)
 
-    def _low_end(self, tick: int, *, unread: bool) -> End:
+    def _low_end(self, tick: int, refusal: str) -> End:
         if tick <= MIN_TICK:
             return End(0, WHIRLPOOL.at(MIN_TICK), MIN_TICK)
-        first = bisect_left(self.bands.ticks, tick)
-        return End(first, WHIRLPOOL.at(tick), tick, _refusal(tick, unread=unread))
+        return End(bisect_left(self.bands.ticks, tick), WHIRLPOOL.at(tick), tick, refusal)
 
-    def _high_end(self, tick: int, *, unread: bool) -> End:
+    def _high_end(self, tick: int, refusal: str) -> End:
         if tick >= MAX_TICK:
             return End(len(self.bands.ticks) - 1, WHIRLPOOL.highest, MAX_TICK)
         last, price = bisect_right(self.bands.ticks, tick) - 1, WHIRLPOOL.at(tick)
-        return End(last, price if price > self.place.price else None, tick, _refusal(tick, unread=unread))
+        return End(last, price if price > self.place.price else None, tick, refusal)
 
     def _move(self, end: End, amount: int, *, exact_in: bool, a_to_b: bool) -> tuple[Move, Volatility | None]:
         if self.adaptive is None:
@@ -157,7 +161,7 @@ def swap_starts(tick: int, spacing: int, *, a_to_b: bool) -> tuple[int, ...]:
     return tuple(start for start in starts if start + width > MIN_TICK and start <= MAX_TICK)
 
 
-def _refusal(tick: int, *, unread: bool) -> str:
-    if unread:
-        return f"the swap goes past tick {tick}, where the tick arrays that were read end: read more of them"
-    return f"the swap goes past tick {tick}, where the three tick arrays of one swap end: ask for less"
+def _refusal(end: End, moved: Move) -> str:
+    if not moved.left or not end.refusal:
+        return ""
+    return f"the swap goes past tick {end.at}, where {end.refusal}"
