@@ -8,6 +8,7 @@ ahead. Follows the program's fee rate manager, as of the core SDK 3.1.0.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from domain.errors import QuoteError
@@ -34,6 +35,10 @@ _SCALE: Final = 10_000  # of the accumulator, one group
 _CONTROL: Final = 100_000 * _SCALE * _SCALE
 _REDUCTION: Final = 10_000
 _MAX_REFERENCE_AGE_S: Final = 3_600
+
+
+_whole = lru_cache(maxsize=2**14)(whole)
+"""Quotes of one pool go through the same groups again and again: some hundred pools' worth are remembered."""
 
 
 class AdaptiveFee(NamedTuple):
@@ -184,7 +189,7 @@ def _to_target(
             terms, extra = FeeTerms(min(base + more, RATE_LIMIT), *shares), more
         bound, skipped = walk.bounded(target[0], liquidity)
         low, high = (bound, price) if down else (price, bound)
-        step = whole(terms, liquidity, low, high, down=down)
+        step = _whole(terms, liquidity, low, high, down=down)
         used = step.sent if exact_in else step.paid
         if left >= used:
             price, left = bound, left - used
