@@ -6,6 +6,7 @@ exact output that a price limit cuts short is refused.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from solders.pubkey import Pubkey
@@ -96,6 +97,7 @@ def _read(call: Call) -> Swap[ConcentratedQuote]:
     accounts = passed(call)
     sides = Sides(mints, (state.vault_a, state.vault_b), key, user, user_in, user_out)
 
+    @cache  # quoted from and carried out on the same accounts
     def tradable() -> ClmmPool:
         return clmm.quotable(key, accounts, call.time)
 

@@ -5,6 +5,7 @@ Left out, since nothing here reads them: fees per liquidity share, fulfilled lim
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from adapters.localnet import anchor
@@ -74,12 +75,14 @@ def _read(call: Call) -> Swap[DlmmQuote]:
     a_to_b = sells_a(call, user_in, user_out, mints, INVALID_TOKEN_MINT)
     accounts = passed(call)
     order = Order(a_to_b, arguments.exact_in, arguments.amount, arguments.limit)
+    fixed = {meta.pubkey: accounts[meta.pubkey] for meta in metas[:_FIXED]}  # the arrays need no check here
     request = SwapRequest(
-        key, accounts, user, user_in, user_out, a_to_b, order.exact_in, order.amount, order.limit
+        key, fixed, user, user_in, user_out, a_to_b, order.exact_in, order.amount, order.limit
     )
     anchor.require_same(metas, dlmm.swap(request).accounts[:_FIXED], {})
     sides = Sides(mints, (state.vault_a, state.vault_b), key, user, user_in, user_out)
 
+    @cache  # quoted from and carried out on the same accounts
     def tradable() -> DlmmPool:
         return dlmm.quotable(key, accounts, call.time)
 

@@ -6,6 +6,7 @@ are refused, and so is an exact output that a price limit cuts short.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from solders.account import Account
@@ -102,6 +103,7 @@ def _read(call: Call) -> Swap[ConcentratedQuote]:
     _check_limit(state, arguments.price_limit, a_to_b=order.a_to_b)
     sides = Sides(mints, (state.vault_a, state.vault_b), key, user, user_in, user_out)
 
+    @cache  # quoted from and carried out on the same accounts
     def tradable() -> WhirlpoolPool:
         return whirlpool.quotable(key, accounts, call.time)
 

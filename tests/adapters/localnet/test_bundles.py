@@ -213,7 +213,8 @@ async def test_a_simulated_bundle_ends_with_the_first_failure(node: Node) -> Non
     assert failed["tx_signature"] == str(transactions[1].signatures[0])
     errors = [one["err"] for one in shown["value"]["transactionResults"]]
     assert errors == [None, {"InstructionError": [0, {"Custom": 1}]}]
-    for bad in ({}, {"encodedTransactions": []}, {"encodedTransactions": "x"}):
+    wrong: list[dict[str, object]] = [{}, {"encodedTransactions": []}, {"encodedTransactions": "x"}]
+    for bad in wrong:
         assert (await node.refused("simulateBundle", bad))[0] == -32602
 
 
