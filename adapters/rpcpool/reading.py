@@ -7,7 +7,7 @@ from typing import Final
 
 from adapters.rpcpool import methods
 from adapters.rpcpool.attempts import ATTEMPT_S, Attempts, Launcher
-from adapters.rpcpool.hedging import Hedging
+from adapters.rpcpool.hedging import LONGEST_S, Hedging
 from adapters.rpcpool.metrics import PoolMetrics
 from adapters.rpcpool.outcome import Kind, Outcome
 
@@ -62,10 +62,16 @@ class Reader:
             if found:
                 self._metrics.retries.inc()
                 return False
-            if len(attempts.pending) < AT_ONCE and attempts.left_s > 0 and self._hedging.spend():
+            if len(attempts.pending) < AT_ONCE and attempts.left_s > 0 and self._may_hedge(method, began):
                 self._metrics.hedges.inc()
                 return False
         return False
+
+    def _may_hedge(self, method: str, began: float) -> bool:
+        """Within the budget; beyond it only for a read that nobody has answered for long."""
+        if method in methods.SLOW:
+            return False
+        return self._hedging.spend() or self._launcher.clock() - began >= LONGEST_S
 
     def _delay_s(self, attempts: Attempts, method: str) -> float | None:
         if method in methods.SLOW or len(attempts.pending) >= AT_ONCE:
