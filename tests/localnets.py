@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -14,7 +15,7 @@ from solders.transaction import VersionedTransaction
 
 from adapters.localnet.faucet import Faucet
 from adapters.localnet.founding import USDC_MINT, WSOL_MINT, Pool
-from adapters.localnet.genesis import World, create_world
+from adapters.localnet.genesis import DEFAULT_POOLS, World, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.ledger import Ledger
 from adapters.localnet.transaction_error import TransactionError
@@ -91,10 +92,10 @@ class LocalChain:
         return executed
 
 
-def local_chain(seed: int = 1) -> LocalChain:
+def local_chain(seed: int = 1, pools: Mapping[str, int] = DEFAULT_POOLS) -> LocalChain:
     """A fresh chain whose wallet holds 10 SOL, 1,000 wrapped SOL and 1,000,000 USDC."""
     ledger = Ledger(lambda: NOW_US, seed=seed)
-    world = create_world(ledger, seed=seed)
+    world = create_world(ledger, seed=seed, pools=pools)
     chain = LocalChain(ledger, world, Faucet(ledger, world.faucet))
     chain.faucet.fund(chain.wallet, lamports=10 * SOL, wsol=1_000 * SOL, usdc=10**12)
     return chain

@@ -143,8 +143,13 @@ class EmulatedSwaps(Generic[Q]):
             quote = self._quote(swap)
             transfers, writes = swap.carry_out(quote)
         except Stop as stop:
-            return Refusal(name, stop.error, error_log(stop.error, self._refusals.names))
+            return self._refuse(name, stop.error)
+        except (DecodeError, QuoteError):  # an account the pool names is not among those given
+            return self._refuse(name, custom(anchor.CONSTRAINT_HAS_ONE))
         return Plan(name, transfers, writes, OWN_UNITS)
+
+    def _refuse(self, name: str, error: InstructionError) -> Refusal:
+        return Refusal(name, error, error_log(error, self._refusals.names))
 
     def _quote(self, swap: Swap[Q]) -> Q:
         order, refusals = swap.order, self._refusals

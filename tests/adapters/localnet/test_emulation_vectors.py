@@ -50,6 +50,7 @@ class Replay:
         slot = int(vector.get("epoch", 1_000)) * SLOTS_PER_EPOCH
         self.ledger = Ledger(lambda: seconds * 1_000_000, first_slot=slot)
         self.ledger.set_account(WALLET, Account(10**12, b"", Pubkey.default()))
+        self.changed = set(self.accounts)
         self.vaults = {side: Pubkey.from_string(vector["accounts"][name]["pubkey"])
                        for side, name in (("a", "vaultA"), ("b", "vaultB"))}  # fmt: skip
 
@@ -59,7 +60,8 @@ class Replay:
         side_in, side_out = ("a", "b") if a_to_b else ("b", "a")
         exact_in, amount = case["mode"] == "exact_in", int(case["amount"])
         most = amount if exact_in else int(case["program"].get("spent", 2**62))
-        for key, (data, owner) in self.accounts.items():
+        for key in self.changed & self.accounts.keys():
+            data, owner = self.accounts[key]
             self.ledger.set_account(key, Account(LAMPORTS, data, owner))
         self._give(side_in, most)
         self._give(side_out, 0)
@@ -69,6 +71,7 @@ class Replay:
             self.pool, self._read(), WALLET, user_in, user_out, a_to_b, exact_in, amount, limit
         )
         executed = self._submit(self.program.swap(request))
+        self.changed = set(executed.changed)
         return executed.outcome.error, most - self._held(side_in), self._held(side_out)
 
     def _submit(self, built: Instruction) -> Executed:
