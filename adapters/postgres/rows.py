@@ -21,6 +21,9 @@ MAX_NAME_BYTES: Final = 200
 MAX_EVENTS: Final = 10_000
 """Of one append: more than any decision makes, and still one short transaction."""
 
+MAX_BULK_EVENTS: Final = 200_000
+"""Of one bulk append, which waits in memory and holds up every other append: some seconds."""
+
 KNOWN_NAMES: Final = 10_000
 """Names that were checked lately: streams, types and actors come again and again."""
 
