@@ -207,8 +207,11 @@ def _oracle(pool: Pubkey, state: PoolState, accounts: Accounts) -> OracleState |
         return None
     key = oracle_address(pool)
     oracle = decoded("oracle", pool, key, accounts, decode_oracle)
-    if oracle.pool != pool:
-        raise DecodeError(f"reading pool {pool}: its oracle {key} belongs to pool {oracle.pool}")
+    if oracle.pool != pool or state.tick_spacing % oracle.fee.group_size:
+        raise DecodeError(
+            f"reading pool {pool}: its oracle {key} belongs to pool {oracle.pool} and has groups of "
+            f"{oracle.fee.group_size} ticks, which must divide the spacing of {state.tick_spacing}"
+        )
     return oracle
 
 

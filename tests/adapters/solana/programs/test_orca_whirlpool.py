@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amm_checks.cases import address_of, time_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 from tick_pool_cases import Chain, as_vector, changed, read_around, request_of
@@ -194,6 +194,9 @@ def test_a_pool_whose_oracle_says_later_is_not_open_yet() -> None:
     foreign = changed(chain, key, accounts.encode_oracle(oracle._replace(pool=Pubkey.default())))
     with pytest.raises(DecodeError, match="belongs to pool 1111"):
         PROGRAM.quotable(pool, foreign, time)
+    odd = changed(chain, key, accounts.encode_oracle(oracle._replace(fee=oracle.fee._replace(group_size=3))))
+    with pytest.raises(DecodeError, match="groups of 3 ticks, which must divide"):
+        PROGRAM.quotable(pool, odd, time)
     with pytest.raises(DecodeError, match=r"its oracle .* does not exist"):
         PROGRAM.quotable(pool, {**chain, key: None}, time)
     with pytest.raises(DecodeError, match="tick groups of 0"):
@@ -273,6 +276,7 @@ LIVELY_CHAIN = known_of(LIVELY)
 THERE = sorted((key for key, account in LIVELY_CHAIN.items() if account), key=str)
 
 
+@settings(deadline=None)  # damaged constants may make many small groups
 @given(data=st.data(), key=st.sampled_from(THERE), amount=st.integers(1, 2**64 - 1))
 def test_nothing_but_a_refusal_escapes_a_damaged_pool(data: st.DataObject, key: Pubkey, amount: int) -> None:
     account, pool_key = LIVELY_CHAIN[key], address_of(LIVELY)

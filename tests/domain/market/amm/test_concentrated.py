@@ -38,6 +38,39 @@ def test_a_move_is_the_programs_loop(
     assert known.liquidity[moved.place.band] == liquidity
 
 
+@pytest.mark.parametrize("exact_in", [True, False])
+@pytest.mark.parametrize(("down", "tick", "liquidity"), [(True, -41, 3), (False, 40, 7)])
+def test_a_swap_that_ends_on_a_tick_does_not_cross_the_gap_behind_it(
+    exact_in: bool, down: bool, tick: int, liquidity: int
+) -> None:
+    """-80 [3] -60 [0] -40 [5] -20 [5 here] 20 [5] 40 [0] 60 [7] 80: the swap ends where liquidity does."""
+    ticks, scale = (-80, -60, -40, -20, 20, 40, 60, 80), 10**12
+    net = tuple(step * scale for step in (3, -3, 5, 1, -1, -5, 7, -7))
+    known = bands(ticks, net, 4, 6 * scale, FeeTerms(2_500, 120_000, 0, 1_000_000), CLMM)
+    place, end = Place(4, CLMM.at(0), 0), End(0 if down else 7)
+    near = move(known, place, End(2 if down else 5), 2**200, exact_in=exact_in, down=down).step
+    amount = near.sent if exact_in else near.paid
+    on_it = move(known, place, end, amount, exact_in=exact_in, down=down)
+    assert (on_it.place.tick, on_it.left, known.liquidity[on_it.place.band]) == (tick, 0, 0)
+    beyond = move(known, place, end, amount + 1_000, exact_in=exact_in, down=down)
+    assert known.liquidity[beyond.place.band] == liquidity * scale
+    assert tuple(beyond.step) == loop(known, place, amount + 1_000, exact_in=exact_in, down=down)[0]
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_an_output_whose_price_is_rounded_onto_a_tick_crosses_it(down: bool) -> None:
+    """Above a liquidity of 2^64 one unit of price is worth more than one of the token."""
+    terms = FeeTerms(100, 0, 0, 1_000_000)
+    known = bands((-10, 0, 10), (2**66, 2**60, -(2**66) - 2**60), 2, 2**66 + 2**60, terms, CLMM)
+    band, price = (2, CLMM.at(0) + 1) if down else (1, CLMM.at(0) - 1)
+    place = Place(band, price, 0 if down else -1)
+    moved = move(known, place, End(0 if down else 2), 3, exact_in=False, down=down)
+    assert (moved.place.price, moved.place.tick) == (CLMM.at(0), -1 if down else 0)
+    totals, price, liquidity, tick, _ = loop(known, place, 3, exact_in=False, down=down)
+    assert (tuple(moved.step), moved.place.price, moved.place.tick) == (totals, price, tick)
+    assert known.liquidity[moved.place.band] == liquidity != known.liquidity[band]
+
+
 @given(pool=clmm_pools(), amount=amounts, more=amounts, a_to_b=st.booleans())
 def test_more_in_is_never_less_out(pool: ClmmPool, amount: int, more: int, a_to_b: bool) -> None:
     try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.errors import QuoteError
 from domain.market.amm.adaptive_fee import RATE_LIMIT, AdaptiveFee, Volatility
-from domain.market.amm.concentrated import Bands, FeeTerms, Place, bands
+from domain.market.amm.concentrated import Bands, FeeTerms, Place, bands, whole
 from domain.market.amm.pool import Pool
 from domain.market.amm.ticks import MAX_TICK, MIN_TICK, WHIRLPOOL
 from domain.market.amm.whirlpool import Adaptive, WhirlpoolPool, swap_starts
@@ -53,6 +53,15 @@ def test_going_up_from_the_last_spacing_starts_in_the_next_array(
 ) -> None:
     """The cases the program's own tests name."""
     assert swap_starts(tick, spacing, a_to_b=a_to_b) == starts
+
+
+@pytest.mark.parametrize(
+    ("tick", "a_to_b", "last"),
+    [(5_567, False, 16_895), (5_568, False, 22_527), (0, True, -11_264), (-1, True, -16_896)],
+)
+def test_the_quotes_end_where_those_arrays_do(tick: int, a_to_b: bool, last: int) -> None:
+    pool = pool_of((-64_000, 64_000), (10**12, -(10**12)), tick=tick)
+    assert (pool.end(a_to_b=a_to_b).at, pool.end(a_to_b=a_to_b).price) == (last, WHIRLPOOL.at(last))
 
 
 def test_a_swap_that_needs_a_fourth_array_is_refused() -> None:
@@ -151,6 +160,49 @@ def test_the_fee_remembers_large_swaps_and_forgets_them_with_time() -> None:
         later = later._replace(adaptive=later.adaptive._replace(unix_time=NOW + wait))
         rates.append(later.quote_exact_in(10**6, a_to_b=True).fee_in)
     assert rates[0] > rates[1] > rates[2] == rates[3] == 3_000
+
+
+def rate_of(groups: int) -> int:
+    """The rate so many groups of 64 ticks from the reference: 3,000 and the rest by the program's formula."""
+    crossed = groups * 10_000 * 64
+    return 3_000 - (-FEE.control_factor * crossed * crossed // 10**13)
+
+
+def test_every_group_has_its_rate_and_a_gap_between_them_is_skipped() -> None:
+    """Up from 0: group 0 ends at 64 with the liquidity, which begins again at 192 in group 3."""
+    pool = pool_of((-64, 64, 192, 640), (10**12, -(10**12), 10**12, -(10**12)))
+    pool = pool._replace(adaptive=Adaptive(FEE, CALM, NOW))
+    pieces = [
+        whole(
+            TERMS._replace(rate=rate_of(group)), 10**12, WHIRLPOOL.at(low), WHIRLPOOL.at(low + 64), down=False
+        )
+        for group, low in ((0, 0), (3, 192), (4, 256))
+    ]
+    quote = pool.quote_exact_in(sum(piece.sent for piece in pieces), a_to_b=False)
+    assert (quote.amount_out, quote.fee_in) == (
+        sum(piece.paid for piece in pieces),
+        sum(piece.fee for piece in pieces),
+    )
+    assert quote.volatility
+    assert quote.volatility.accumulator == 40_000
+    assert pool.after(quote).tick == 320
+
+
+def test_a_swap_that_is_all_fee_on_a_groups_edge_stays_in_its_group() -> None:
+    recent = Volatility(NOW - 5, NOW - 5, 0, 0, 0)
+    pool = pool_of((-640, 640), (10**12, -(10**12)), tick=192)
+    pool = pool._replace(adaptive=Adaptive(FEE._replace(control_factor=0), recent, NOW))
+    quote = pool.quote_exact_in(1, a_to_b=False)
+    assert (quote.fee_in, quote.amount_out, quote.place.price) == (1, 0, WHIRLPOOL.at(192))
+    assert quote.volatility
+    assert quote.volatility.accumulator == 30_000
+
+
+def test_a_reference_older_than_an_hour_is_forgotten_however_lively_the_pool() -> None:
+    for age, rate in ((3_600, rate_of(10)), (3_601, rate_of(0))):
+        lively = Volatility(NOW - age, NOW - 1, 90_000, 1, 110_000)
+        pool = WIDE._replace(adaptive=Adaptive(FEE, lively, NOW))
+        assert pool.quote_exact_in(10**6, a_to_b=False).fee_in == -(-(10**6) * rate // 10**6), age
 
 
 def test_a_small_swap_is_no_large_one() -> None:
