@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from eventsourcing.domain import BaseAggregate
@@ -29,8 +29,7 @@ AnAggregate = TypeVar("AnAggregate", bound=BaseAggregate[str])
 # --- the event log -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StreamAppend:
+class StreamAppend(NamedTuple):
     """Events for the end of one stream.
 
     Attributes:
@@ -59,8 +58,7 @@ class Fence:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where an append stands.
 
     Attributes:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from adapters.memory.leases import MemoryLeases
 from adapters.postgres.batch import Known, Request, plan
+from adapters.postgres.chaining import Chain
 from adapters.postgres.doorbell import Doorbell
 from adapters.postgres.following import follow
 from adapters.postgres.hash_chain import GENESIS, ChainWalk
@@ -41,10 +42,13 @@ class MemoryEventLog:
         made = plan([request], self._known(request))
         for _, error in made.refused:
             raise error
-        ((_, result),) = made.results
-        if not result.repeated:
-            self._store(made.rows)
-            self._appended[append_id] = result
+        for _, result in made.repeated:
+            return result
+        chain = Chain(made)
+        for chained in chain.all_of(made):
+            self._store(chained.rows())
+        self._bell.ring(len(self._rows))
+        self._appended[append_id] = result = chain.appended(*made.accepted[0][1:])
         return result
 
     def _known(self, request: Request) -> Known:
@@ -63,7 +67,6 @@ class MemoryEventLog:
         for row in rows:
             self._streams.setdefault(row.stream, []).append(len(self._rows))
             self._rows.append(row)
-        self._bell.ring(len(self._rows))
 
     async def read(
         self,

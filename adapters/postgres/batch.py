@@ -1,15 +1,14 @@
-"""Turns a batch of waiting appends into chained rows and refuses the losers one by one. Both logs use it."""
+"""Decides a batch of waiting appends: where each stands in the log, and who is refused. Both logs use it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from adapters.postgres.chaining import chain
-from adapters.postgres.rows import EncodedAppend, StoredEvent
+from adapters.postgres.rows import EncodedAppend
 from commands.ports import Appended, Fence
 from domain.errors import AlreadyTracked, ConcurrencyError, DaybookError, FencedOut
 from domain.events import ANY_VERSION
@@ -33,6 +32,7 @@ class Request:
         answer: what the caller awaits.
         deadline: the loop's time after which it is no longer retried.
         track: a follower's position that must grow with it.
+        count, size: events and bytes.
     """
 
     appends: list[EncodedAppend]
@@ -42,13 +42,14 @@ class Request:
     deadline: float
     track: Track | None = None
 
-    def weight(self) -> tuple[int, int]:
-        """Events and bytes."""
-        count, size = 0, 0
+    count: int = field(init=False, default=0)
+    size: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
         for append in self.appends:
-            for _, _, data in append.events:
-                count, size = count + 1, size + len(data)
-        return count, size
+            self.count += len(append.events)
+            for event in append.events:
+                self.size += len(event[2])
 
     def resolve(self, result: Appended | DaybookError) -> None:
         """Answer the caller, unless it has gone away."""
@@ -81,15 +82,39 @@ class Known:
     tracked: dict[str, int] = field(default_factory=dict)
 
 
+class Placed(NamedTuple):
+    """An append where it will stand.
+
+    Attributes:
+        append: what is written.
+        version: of its stream, before it.
+        position: of the head, before it.
+    """
+
+    append: EncodedAppend
+    version: int
+    position: int
+
+
+class Accepted(NamedTuple):
+    """A request and where its events will stand: all positions from the first to the last."""
+
+    request: Request
+    first: int
+    last: int
+
+
 @dataclass(slots=True)
 class Plan:
     """What a batch comes to.
 
     Attributes:
-        position, hash: of the head, after the batch.
-        before: position and hash it follows on.
-        rows: in position order, from the head on, chained.
-        results: each accepted request and where its events stand; `repeated` where they did before.
+        before: position and hash of the head it follows on.
+        position: of the head, after the batch.
+        placed: the appends in position order.
+        accepted: requests that will be written.
+        repeated: requests whose events were in the log before, and where.
+        twins: requests with the append id of one that is accepted in this batch.
         refused: each refused request and why.
         unseen: versions that callers expect of streams that were not looked up: the log must compare them.
         fences: epochs of leases that were not looked up: the log must compare them.
@@ -97,11 +122,12 @@ class Plan:
         tracked: positions of followers, after the batch.
     """
 
-    position: int
-    hash: bytes
     before: tuple[int, bytes]
-    rows: list[StoredEvent] = field(default_factory=list)
-    results: list[tuple[Request, Appended]] = field(default_factory=list)
+    position: int
+    placed: list[Placed] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
+    repeated: list[tuple[Request, Appended]] = field(default_factory=list)
+    twins: list[tuple[Request, Accepted]] = field(default_factory=list)
     refused: list[tuple[Request, DaybookError]] = field(default_factory=list)
     unseen: dict[str, int] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
@@ -109,9 +135,9 @@ class Plan:
     tracked: dict[str, int] = field(default_factory=dict)
 
     @property
-    def head(self) -> tuple[int, bytes]:
-        """Position and hash after the batch."""
-        return self.position, self.hash
+    def count(self) -> int:
+        """How many events are to be written."""
+        return self.position - self.before[0]
 
 
 def plan(batch: Sequence[Request], known: Known) -> Plan:
@@ -121,19 +147,18 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
     to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version: its streams
     must be known; so must the followers whose positions it moves.
     """
-    made = Plan(known.position, known.hash, (known.position, known.hash))
-    appended = known.appended.copy()
+    made = Plan((known.position, known.hash), known.position)
+    taken: dict[UUID, Accepted] = {}
     for request in batch:
-        earlier = appended.get(request.append_id)
-        if earlier is not None:
-            made.results.append((request, replace(earlier, repeated=True)))
-            continue
-        error = _refusal(request, known, made)
-        if error is not None:
+        if (earlier := known.appended.get(request.append_id)) is not None:
+            made.repeated.append((request, earlier._replace(repeated=True)))
+        elif (twin := taken.get(request.append_id)) is not None:
+            made.twins.append((request, twin))
+        elif (error := _refusal(request, known, made)) is not None:
             made.refused.append((request, error))
-            continue
-        appended[request.append_id] = result = _accept(request, known, made)
-        made.results.append((request, result))
+        else:
+            taken[request.append_id] = accepted = _accept(request, known, made)
+            made.accepted.append(accepted)
     return made
 
 
@@ -174,7 +199,7 @@ def _version(stream: str, known: Known, made: Plan) -> int | None:
     return known.versions.get(stream) if version is None else version
 
 
-def _accept(request: Request, known: Known, made: Plan) -> Appended:
+def _accept(request: Request, known: Known, made: Plan) -> Accepted:
     first = made.position + 1
     if request.fence is not None:
         made.fences[request.fence.lease] = request.fence.epoch
@@ -185,8 +210,7 @@ def _accept(request: Request, known: Known, made: Plan) -> Appended:
         version = _version(stream, known, made)
         if version is None:
             made.unseen[stream] = version = append.expected_version
-        made.hash = chain(append, version, made.position, made.hash, made.rows)
+        made.placed.append(Placed(append, version, made.position))
         made.position += len(append.events)
         made.versions[stream] = version + len(append.events)
-    ids = tuple([row.event_id for row in made.rows[first - made.position - 1 :]])
-    return Appended(first, made.position, ids)
+    return Accepted(request, first, made.position)

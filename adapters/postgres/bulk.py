@@ -1,34 +1,21 @@
-"""Bulk loading: COPY under the fence of the appends, for imports and batches larger than decisions make."""
+"""Bulk loading: COPY under the fence of the appends, of rows that are chained already: imports, restores."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
-from uuid import UUID
 
 import asyncpg
 
-from adapters.postgres.batch import Known, Plan, Request, plan
 from adapters.postgres.connections import connect, explained
-from adapters.postgres.rows import COLUMNS, EncodedAppend, StoredEvent
-from adapters.postgres.session import LogSession
-from commands.ports import Appended
+from adapters.postgres.ringing import CHANNEL
+from adapters.postgres.rows import COLUMNS, StoredEvent
+from adapters.postgres.session import COPY_TIMEOUT_S
 from domain.errors import LogError
-from domain.events import ANY_VERSION
 
 T = TypeVar("T")
-
-MAX_BULK_EVENTS: Final = 200_000
-"""Of one bulk append, which waits in memory and holds up every other append: some seconds."""
-
-PART: Final = 2_500
-"""Events planned while as many are copied."""
-
-COPY_TIMEOUT_S: Final = 120.0
-"""For the rows of one COPY: they take seconds on the slowest disk we know."""
 
 IDLE_S: Final = 60
 """Between two COPYs of one load the next rows are read and verified, which takes a second."""
@@ -36,8 +23,7 @@ IDLE_S: Final = 60
 _TARGET: Final = [*COLUMNS.split(", "), "category"]
 _HEAD: Final = "SELECT position, hash FROM log_head WHERE single FOR UPDATE"
 _MOVE: Final = "UPDATE log_head SET position = $1, hash = $2 WHERE single"
-_APPENDED: Final = "INSERT INTO appends (append_id, first_position, last_position) VALUES ($1, $2, $3)"
-_RING: Final = "SELECT pg_notify('daybook_events', $1)"
+_RING: Final = f"SELECT pg_notify('{CHANNEL}', $1)"
 _EXTEND: Final = "SELECT extend_events($1)"
 _VERSIONS: Final = "SELECT name, stream_version(name) AS version FROM unnest($1::text[]) AS s(name)"
 
@@ -61,101 +47,10 @@ async def prefetched(batches: Iterator[T]) -> AsyncGenerator[T, None]:
         await asyncio.gather(coming, return_exceptions=True)
 
 
-class BulkSession(LogSession):
-    """A writer's session that inserts by COPY; every batch is surveyed, for COPY compares nothing."""
-
-    async def write(self, request: Request) -> Appended:
-        """Survey, decide and copy, part by part, while holding the fence.
-
-        Raises:
-            ConcurrencyError: a stream is not at the expected version; nothing was written.
-            asyncpg.PostgresError, OSError: whatever the server or the connection says.
-        """
-        async with self._connection.transaction():
-            known = await self._survey([request])
-            if (earlier := known.appended.get(request.append_id)) is not None:
-                return replace(earlier, repeated=True)
-            first, ids = known.position + 1, []
-            head = (known.position, known.hash)
-            async with aclosing(prefetched(_planned(request, known))) as parts:
-                async for made in parts:
-                    await copy_events(self._connection, "events", made.rows)
-                    ids += [row.event_id for row in made.rows]
-                    head = made.head
-            await self._connection.execute(_APPENDED, request.append_id, first, head[0])
-            await _move(self._connection, *head)
-            return Appended(first, head[0], tuple(ids))
-
-
-def _planned(request: Request, known: Known) -> Iterator[Plan]:
-    """The request in parts, each following on the one before."""
-    for part in _parts(request.appends):
-        made = plan([replace(request, appends=part)], known)
-        for _, error in made.refused:
-            raise error
-        yield made
-        known.versions.update(made.versions)
-        known = Known(*made.head, known.versions)
-
-
-def _parts(appends: Sequence[EncodedAppend]) -> Iterator[list[EncodedAppend]]:
-    """Appends of about PART events together; of a long one's pieces only the first expects a version."""
-    part: list[EncodedAppend] = []
-    room = PART
-    for append in appends:
-        for begin in range(0, len(append.events), PART):
-            events = append.events[begin : begin + PART]
-            expected = ANY_VERSION if begin else append.expected_version
-            part.append(append._replace(events=events, expected_version=expected))
-            room -= len(events)
-            if room <= 0:
-                yield part
-                part, room = [], PART
-    if part:
-        yield part
-
-
 async def _move(connection: asyncpg.Connection[asyncpg.Record], position: int, hash_: bytes) -> None:
     """The head, and wake the followers."""
     await connection.execute(_MOVE, position, hash_)
     await connection.execute(_RING, str(position))
-
-
-class BulkWriter:
-    """Appends large batches, one at a time, on a connection of its own; opened when first needed."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self._turn = asyncio.Lock()
-        self._session: BulkSession | None = None
-
-    async def append(self, appends: list[EncodedAppend], append_id: UUID) -> Appended:
-        """All of it in one transaction.
-
-        Raises:
-            ConcurrencyError: a stream is not at the expected version; nothing was written.
-            LogUnavailable: no answer; retry with the same append id.
-        """
-        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        async with self._turn:
-            try:
-                with explained():
-                    return await self._write(Request(appends, append_id, None, answer, deadline=0.0))
-            except BaseException:
-                self.close()  # whatever it was, a new connection is sure of nothing being half-done
-                raise
-
-    async def _write(self, request: Request) -> Appended:
-        if self._session is None:
-            self._session = await BulkSession.open(self._url)
-            await self._session.extend()
-        return await self._session.write(request)
-
-    def close(self) -> None:
-        """Drop the connection; the next append makes another."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.terminate()
 
 
 class BulkLoad:

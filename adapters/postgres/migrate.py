@@ -15,6 +15,9 @@ from alembic.script import ScriptDirectory
 from adapters.postgres.connections import CONNECT_TIMEOUT_S, explained
 from domain.errors import SetupError
 
+OLDEST_SERVER: Final = 18
+"""PostgreSQL's major version."""
+
 MIGRATION_TIMEOUT_S: Final = 600.0
 """A migration may rewrite a table of millions of rows; the log itself is never rewritten."""
 
@@ -52,6 +55,7 @@ async def migrate(database_url: str) -> Migrated:
             database_url, timeout=CONNECT_TIMEOUT_S, command_timeout=MIGRATION_TIMEOUT_S
         )
         try:
+            refuse_old(connection.get_server_version().major)
             return await _migrate(connection)
         except asyncpg.InsufficientPrivilegeError as error:
             raise SetupError(
@@ -60,6 +64,20 @@ async def migrate(database_url: str) -> Migrated:
             ) from error
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+
+def refuse_old(major: int) -> None:
+    """The log's statements are of PostgreSQL 18.
+
+    Raises:
+        SetupError: the server is older.
+    """
+    if major < OLDEST_SERVER:
+        raise SetupError(
+            f"the server is PostgreSQL {major} and daybook needs {OLDEST_SERVER} or newer (an append compares "
+            "the head as it was in RETURNING): upgrade the server, or leave DAYBOOK_DATABASE_URL unset to use "
+            "the embedded one"
+        )
 
 
 async def _migrate(connection: asyncpg.Connection[asyncpg.Record]) -> Migrated:

@@ -12,6 +12,7 @@ import asyncpg
 from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
 from adapters.postgres.connections import connect, explained
 from adapters.postgres.doorbell import Doorbell, wait
+from adapters.postgres.ringing import CHANNEL
 from adapters.postgres.rows import COLUMNS, StoredEvent
 
 CLAIM_PAUSE_S: Final = 1.0
@@ -65,7 +66,7 @@ class RelaySource:
         """
         source = cls(await connect(database_url))
         with explained():
-            await source._connection.add_listener("daybook_events", lambda *_notice: source._bell.ring())
+            await source._connection.add_listener(CHANNEL, lambda *_notice: source._bell.ring())
         return source
 
     def close(self) -> None:

@@ -4,88 +4,119 @@ The append is one statement. It compares and moves the head's row, whose lock is
 a second writer waits there for the first to commit, finds another head, and writes nothing. The head cannot
 have moved between the statement's snapshot and that comparison, so the versions of unseen streams read in the
 same statement are those of this very head. A lease is locked likewise: taking it waits, or is seen.
+
+Many events are copied, while the next ones are chained: a fifth less work for the server, and both at work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Self
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID as PgUUID  # noqa: N811 - it is one of uuid's UUIDs, kept as bytes
 from asyncpg.prepared_stmt import PreparedStatement
 
 from adapters.postgres.archive_shelf import ArchiveShelf
 from adapters.postgres.batch import Known, Plan, Request, plan
+from adapters.postgres.chaining import Chain, Chained
 from adapters.postgres.connections import connect, explained
+from adapters.postgres.wire import COPY_BEGIN, COPY_COLUMNS, COPY_END, RowArrays, copied, speak
 from commands.ports import Appended
 from domain.errors import LogError
 
-_APPEND: Final = """
+COPY_FROM: Final = 400
+"""Events from which a batch is copied: below it the round trips around a COPY cost more than it saves."""
+
+COPY_PART: Final = 100
+"""Events chained while as many are on their way: 50 kB, less than a socket holds."""
+
+COPY_TIMEOUT_S: Final = 120.0
+"""For the rows of one COPY: they take seconds on the slowest disk we know."""
+
+_COLUMNS: Final = (
+    "position, version, event_id, hash, data, type, schema_version, stream, recorded_at, causation_id, "
+    "correlation_id, actor, slot, category"
+)
+_REMEMBERED: Final = "INSERT INTO appends SELECT a.* FROM moved, unnest($5::appends[]) AS a"
+_WRITTEN: Final = f"""
+    INSERT INTO events ({_COLUMNS})
+    SELECT e.*, CASE WHEN starts_with(e.type, 'market.') THEN 'market' ELSE 'domain' END
+    FROM moved, unnest($6::new_event[]) AS e
+"""  # noqa: S608 - constants
+_MOVED: Final = """
+    UPDATE log_head SET position = $3, hash = $4 WHERE single
+    RETURNING CASE WHEN old.position = $1 AND old.hash = $2 THEN new.position
+        ELSE refuse_append(old.position) END AS position
+"""
+"""The head is compared once it is ours: a condition would be held against it as it was before the wait."""
+
+_APPEND: Final = f"""
+WITH moved AS ({_MOVED}), remembered AS ({_REMEMBERED}), written AS ({_WRITTEN})
+SELECT true FROM moved
+"""  # noqa: S608 - constants
+_APPEND_COMPARED: Final = f"""
 WITH fenced AS (
-    SELECT FROM leases l JOIN unnest($5::text[], $6::bigint[]) AS f(name, epoch) USING (name, epoch)
+    SELECT FROM leases l JOIN unnest($7::text[], $8::bigint[]) AS f(name, epoch) USING (name, epoch)
     FOR SHARE OF l
 ), moved AS (
     UPDATE log_head SET position = $3, hash = $4
     WHERE single AND position = $1 AND hash = $2
-        AND (SELECT count(*) FROM fenced) = cardinality($5::text[])
+        AND (SELECT count(*) FROM fenced) = cardinality($7::text[])
         AND NOT EXISTS (
-            SELECT FROM unnest($7::text[], $8::bigint[]) AS u(name, version)
+            SELECT FROM unnest($9::text[], $10::bigint[]) AS u(name, version)
             WHERE stream_version(u.name) <> u.version
         )
     RETURNING position
-), remembered AS (
-    INSERT INTO appends SELECT a.* FROM moved, unnest($9::appends[]) AS a
-), written AS (
-    INSERT INTO events (position, stream, version, type, schema_version, recorded_at, event_id, causation_id,
-        correlation_id, actor, slot, data, hash, category)
-    SELECT e.*, CASE WHEN starts_with(e.type, 'market.') THEN 'market' ELSE 'domain' END
-    FROM moved, unnest($10::new_event[]) AS e
-)
-SELECT true FROM moved, pg_notify('daybook_events', position::text)
-"""
-_APPEND_ONE: Final = """
-WITH moved AS (
-    UPDATE log_head SET position = $3, hash = $4
-    WHERE single AND position = $1 AND hash = $2
-    RETURNING position
-), remembered AS (
+), remembered AS ({_REMEMBERED}), written AS ({_WRITTEN})
+SELECT true FROM moved
+"""  # noqa: S608 - constants
+"""The same, when leases or versions must be compared that were not looked up."""
+
+_APPEND_ONE: Final = f"""
+WITH moved AS ({_MOVED}), remembered AS (
     INSERT INTO appends SELECT $5::uuid, position, position FROM moved
 ), written AS (
-    INSERT INTO events (position, stream, version, type, schema_version, recorded_at, event_id, causation_id,
-        correlation_id, actor, slot, data, hash, category)
-    SELECT position, $6::text, $7::bigint, $8::text, $9::integer, $10::bigint, $11::uuid, $12::uuid,
-        $13::uuid, $14::text, $15::bigint, $16::bytea, $4,
-        CASE WHEN starts_with($8::text, 'market.') THEN 'market' ELSE 'domain' END
+    INSERT INTO events ({_COLUMNS})
+    SELECT position, $6::bigint, $7::uuid, $4, $8::bytea, $9::text, $10::integer, $11::text, $12::bigint,
+        $13::uuid, $14::uuid, $15::text, $16::bigint,
+        CASE WHEN starts_with($9::text, 'market.') THEN 'market' ELSE 'domain' END
     FROM moved
 )
-SELECT true FROM moved, pg_notify('daybook_events', position::text)
-"""
-"""The same for a lone event of a known stream, without a lease: two thirds of the server's work."""
+SELECT true FROM moved
+"""  # noqa: S608 - constants
+"""The same for a lone event of a known stream: two thirds of the server's work."""
 
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
 _TRACK: Final = "SELECT advance_tracking($1, $2)"
 _CHANGED: Final = "the log changed under the fence that guards it: look for writers without it"
+_MOVE: Final = "UPDATE log_head SET position = $1, hash = $2 WHERE single"
+_REMEMBER: Final = "INSERT INTO appends SELECT * FROM unnest($1::appends[])"
 _EVENT_IDS: Final = "SELECT position, event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
 
 EXTEND_AHEAD: Final = 10_000_000
 """Positions for which partitions are made in advance: an hour of the busiest market."""
 
 
+class _Statements(NamedTuple):
+    append: PreparedStatement[asyncpg.Record]
+    compared: PreparedStatement[asyncpg.Record]
+    one: PreparedStatement[asyncpg.Record]
+
+
 class LogSession:
-    """The writer's own connection."""
+    """A connection of the writer's own."""
 
     def __init__(
-        self,
-        connection: asyncpg.Connection[asyncpg.Record],
-        append: PreparedStatement[asyncpg.Record],
-        append_one: PreparedStatement[asyncpg.Record],
+        self, connection: asyncpg.Connection[asyncpg.Record], arrays: RowArrays, statements: _Statements
     ) -> None:
         self._connection = connection
-        self._append = append
-        self._append_one = append_one
+        self._arrays = arrays
+        self._statements = statements
 
     @classmethod
     async def open(cls, database_url: str) -> Self:
@@ -97,9 +128,13 @@ class LogSession:
         """
         connection = await connect(database_url)
         with explained():
+            arrays = await speak(connection)
             # Its plan depends on nothing it is given, and planning costs more than executing.
             await connection.execute("SET plan_cache_mode = force_generic_plan")
-            return cls(connection, await connection.prepare(_APPEND), await connection.prepare(_APPEND_ONE))
+            statements = [
+                await connection.prepare(query) for query in (_APPEND, _APPEND_COMPARED, _APPEND_ONE)
+            ]
+        return cls(connection, arrays, _Statements(*statements))
 
     def terminate(self) -> None:
         """Drop the connection at once; the server rolls back what was open."""
@@ -109,31 +144,59 @@ class LogSession:
         """Make partitions long before they are needed; returns the head they were counted from."""
         return int(await self._connection.fetchval(_EXTEND, EXTEND_AHEAD))
 
-    async def insert(self, made: Plan) -> bool:
-        """Append a planned batch in one round trip; false, with nothing written, when the log is not so.
+    async def insert(self, made: Plan, chained: Sequence[Chained], hash_: bytes) -> bool:
+        """Append a planned and chained batch in one round trip; false, with nothing written, when it may not.
+
+        Args:
+            made: the plan.
+            chained: all its appends.
+            hash_: of the last event.
 
         Raises:
             asyncpg.PostgresError, OSError: whatever the server or the connection says.
         """
+        head = (*made.before, made.position, hash_)
         try:
-            if len(made.rows) == 1 and not made.unseen and not made.fences:
-                return bool(await self._append_one.fetchval(*_lone_arguments(made)))
-            return bool(await self._append.fetchval(*_arguments(made)))
+            if made.fences or made.unseen:
+                compared = (made.fences, made.fences.values(), made.unseen, made.unseen.values())
+                arrays = self._arrays.appends(made.accepted), self._arrays.events(chained)
+                return bool(await self._statements.compared.fetchval(*head, *arrays, *map(list, compared)))
+            if made.count == 1:
+                lone = _lone_arguments(made, chained)
+                return bool(await self._statements.one.fetchval(*head, *lone))
+            arrays = self._arrays.appends(made.accepted), self._arrays.events(chained)
+            return bool(await self._statements.append.fetchval(*head, *arrays))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "appends_pkey" and not self._connection.is_in_transaction():
                 return False
             raise
+        except asyncpg.SerializationError:
+            if self._connection.is_in_transaction():
+                raise
+            return False
 
-    async def write_surveyed(self, batch: Sequence[Request]) -> tuple[Known, Plan]:
-        """Survey, decide and insert while holding the fence: what is decided here is certain."""
+    async def write_surveyed(self, batch: Sequence[Request]) -> tuple[Known, Plan, Chain]:
+        """Survey, decide and write while holding the fence: what is decided here is certain."""
         async with self._connection.transaction():
             known = await self._survey(batch)
             made = plan(batch, known)
-            if made.rows and not await self.insert(made):
+            chain = Chain(made)
+            if made.count >= COPY_FROM:
+                await self._copy(made, chain)
+            elif made.count and not await self.insert(made, chain.all_of(made), chain.hash):
                 raise LogError(_CHANGED)
             if made.tracked and not await self._track(made):
                 raise LogError(_CHANGED)
-            return known, made
+            return known, made, chain
+
+    async def _copy(self, made: Plan, chain: Chain) -> None:
+        """Write a surveyed batch by COPY, which compares nothing."""
+        await self._connection.copy_to_table(
+            "events", source=_parts(made, chain), columns=COPY_COLUMNS, format="binary",
+            timeout=COPY_TIMEOUT_S,
+        )  # fmt: skip
+        await self._connection.execute(_REMEMBER, self._arrays.appends(made.accepted))
+        await self._connection.execute(_MOVE, made.position, chain.hash)
 
     async def _survey(self, batch: Sequence[Request]) -> Known:
         streams = list({append.stream for request in batch for append in request.appends})
@@ -180,21 +243,28 @@ class LogSession:
         return tuple(found[position] for position in sorted(found))
 
 
-def _arguments(made: Plan) -> tuple[Any, ...]:
-    """The parameters of the append statement; a row is a composite as it stands."""
-    appends = [
-        (request.append_id, result.first_position, result.last_position)
-        for request, result in made.results
-        if not result.repeated
-    ]
-    return (
-        *made.before, *made.head,
-        list(made.fences), list(made.fences.values()), list(made.unseen), list(made.unseen.values()),
-        appends, made.rows,
-    )  # fmt: skip
+async def _parts(made: Plan, chain: Chain) -> AsyncIterator[bytes]:
+    """The rows of a COPY, a part at a time; others may run between them."""
+    yield COPY_BEGIN
+    part: list[Chained] = []
+    count = 0
+    for placed in made.placed:
+        for begin in range(0, len(placed.append.events), COPY_PART):
+            links = chain.links(placed, placed.append.events[begin : begin + COPY_PART], begin)
+            part.append(Chained(placed.append, links))
+            count += len(links)
+            if count >= COPY_PART:
+                yield copied(part)
+                part, count = [], 0
+                await asyncio.sleep(0)
+    yield copied(part) + COPY_END
 
 
-def _lone_arguments(made: Plan) -> tuple[Any, ...]:
+def _lone_arguments(made: Plan, chained: Sequence[Chained]) -> tuple[Any, ...]:
     """The parameters of the statement for a lone event; its position and hash are the head's."""
-    (append_id,) = (request.append_id for request, result in made.results if not result.repeated)
-    return (*made.before, *made.head, append_id, *made.rows[0][1:12])
+    ((append, ((_, version, id_, _, topic, class_version, data),)),) = chained
+    cause = append.cause
+    return (
+        made.accepted[0].request.append_id, version, PgUUID(id_), data, topic, class_version, append.stream,
+        append.recorded_at, cause.causation_id, cause.correlation_id, cause.actor, append.slot,
+    )  # fmt: skip

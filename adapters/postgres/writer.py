@@ -3,23 +3,27 @@
 A batch usually costs one round trip: one statement compares the head that the writer believes in, inserts and
 commits. When something is not as believed (another process appended, an append id is known, a lease moved on)
 nothing is written, and the batch is decided again on a survey of the log, taken while the head is locked.
-docs/decisions/0004-one-ordered-log.md has the reasons.
+
+Two lanes, each with a connection of its own, take turns: while one batch commits, the next is made ready and
+sent. It follows on a head that is not there yet, so it waits for the first at the head's row, and writes
+nothing when that one did not commit. docs/decisions/0004-one-ordered-log.md has the reasons.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import structlog
 
 from adapters.postgres.batch import Known, Plan, Request, Track, plan
+from adapters.postgres.chaining import Chain, Chained
 from adapters.postgres.connections import explain
 from adapters.postgres.rows import EncodedAppend
-from adapters.postgres.session import LogSession
+from adapters.postgres.session import COPY_FROM, LogSession
 from commands.ports import Appended, Fence
 from domain.errors import DaybookError, LogError, LogUnavailable
 from domain.events import ANY_VERSION
@@ -32,6 +36,13 @@ MAX_BATCH_BYTES: Final = 8_000_000
 
 QUEUE_LIMIT: Final = 4_096
 """Waiting appends; beyond it callers wait before they may queue (back-pressure)."""
+
+LANES: Final = 2
+"""One commits, one is made ready; more would only wait at the head's row."""
+
+SPLIT_FROM: Final = 24
+"""Waiting appends that are taken in two halves, so that one is made ready while the other commits; fewer
+commit sooner together than twice."""
 
 MAX_KNOWN_STREAMS: Final = 100_000
 """Remembered stream versions, about 20 MB; beyond it the writer forgets them and asks again."""
@@ -47,20 +58,67 @@ _CLOSED: Final = "the event log was closed before this append was answered: open
 _log = structlog.get_logger(__name__)
 
 
+class _Lane:
+    """A connection of the writer; opened when needed, dropped after any error."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self.session: LogSession | None = None
+
+    async def opened(self) -> LogSession:
+        """The session, a new one if there is none."""
+        if self.session is None:
+            self.session = await LogSession.open(self._url)
+        return self.session
+
+    def lose(self) -> None:
+        """After an error nothing is sure of a connection."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.terminate()
+
+
+class _Flight(NamedTuple):
+    """A batch on its way that was planned on what was believed.
+
+    Attributes:
+        batch, made, chain, rows: what is sent.
+        after: set when the batch it follows on has been settled.
+        settled: set when this one has.
+        failures: of flights, before this one was planned.
+    """
+
+    batch: list[Request]
+    made: Plan
+    chain: Chain
+    rows: list[Chained]
+    after: asyncio.Event
+    settled: asyncio.Event
+    failures: int
+
+
 class CoalescingWriter:
     """Drains waiting appends into batches. One for each process and log; run by `PostgresEventLog`.
 
     Args:
         database_url: the log's database.
         unavailable_after_s: how long an append is retried while the database is away.
+        rung: told the new head after each batch.
     """
 
-    def __init__(self, database_url: str, *, unavailable_after_s: float) -> None:
+    def __init__(
+        self, database_url: str, *, unavailable_after_s: float, rung: Callable[[int], object]
+    ) -> None:
         self._url = database_url
         self._patience_s = unavailable_after_s
+        self._rung = rung
         self._queue: asyncio.Queue[Request] = asyncio.Queue(QUEUE_LIMIT)
-        self._session: LogSession | None = None
+        self._turn = asyncio.Lock()
+        self._last = asyncio.Event()  # of the newest flight: whether it was settled
+        self._last.set()
         self._known: Known | None = None
+        self._committed = 0
+        self._failures = 0
         self._contended = False
         self._extend_at = 0
         self._closed = False
@@ -103,43 +161,111 @@ class CoalescingWriter:
 
     async def run(self) -> None:
         """Write batch after batch, until cancelled; then every waiting caller is told."""
-        batch: list[Request] = []
         try:
-            while True:
-                batch = await self._next_batch()
-                await self._write(batch)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(LANES):
+                    group.create_task(self._lane(_Lane(self._url)))
         finally:
             self._closed = True
             while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+                self._queue.get_nowait().resolve(LogUnavailable(_CLOSED))
+
+    async def _lane(self, lane: _Lane) -> None:
+        """Take a batch and send it; the other lane takes the next while this one commits."""
+        batch: list[Request] = []
+        try:
+            while True:
+                async with self._turn:
+                    batch = await self._next_batch()
+                    flight = await self._ready(lane, batch)
+                    if flight is None:
+                        await self._last.wait()
+                        await self._write(lane, batch)
+                        continue
+                    sending = asyncio.create_task(self._send(lane, flight))
+                    await asyncio.sleep(0)  # it is on its way before the next batch is made ready
+                await self._land(lane, flight, sending)
+        finally:
             for request in batch:
                 request.resolve(LogUnavailable(_CLOSED))
-            self._lose_session()
+            lane.lose()
 
     async def _next_batch(self) -> list[Request]:
-        """Everything that waits, up to the limits; callers that went away are left out."""
+        """What waits, up to the limits: all of it, or half when much waits and nothing is on its way."""
         batch = [await self._queue.get()]
-        events, size = batch[0].weight()
-        while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES and not self._queue.empty():
+        events, size = batch[0].count, batch[0].size
+        waiting = self._queue.qsize()
+        take = waiting // 2 if waiting >= SPLIT_FROM and self._last.is_set() else waiting
+        while take and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             request = self._queue.get_nowait()
-            if not request.answer.done():
-                more_events, more_size = request.weight()
-                events, size = events + more_events, size + more_size
+            take -= 1
+            if not request.answer.done():  # else its caller went away
+                events, size = events + request.count, size + request.size
                 batch.append(request)
         return batch
 
-    async def _write(self, batch: Sequence[Request]) -> None:
-        """Write a batch, however often that must be tried; every request of it is answered."""
+    async def _ready(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
+        """Plan and chain a batch on what is believed of the log; none when that will not do."""
+        known = self._known
+        if known is None or lane.session is None or self._contended or known.position >= self._extend_at:
+            return None
+        if _needs_survey(batch, known):
+            return None
+        made = plan(batch, known)
+        if made.count >= COPY_FROM:
+            return None
+        if made.fences or made.unseen:  # what is compared must be there, not on its way
+            await self._last.wait()
+            if self._known is not known:
+                return None
+        chain = Chain(made)
+        rows = chain.all_of(made)
+        known.position, known.hash = made.position, chain.hash
+        known.versions.update(made.versions)
+        if len(known.versions) > MAX_KNOWN_STREAMS:
+            known.versions.clear()
+        after, self._last = self._last, asyncio.Event()
+        return _Flight(batch, made, chain, rows, after, self._last, self._failures)
+
+    async def _send(self, lane: _Lane, flight: _Flight) -> bool:
+        """Send a batch; false when it was not as believed, or nobody can tell."""
+        made = flight.made
+        if lane.session is None:
+            return False
+        try:
+            return not made.count or await lane.session.insert(made, flight.rows, flight.chain.hash)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a survey will tell
+            _log.info("a batch of appends is decided anew", reason=str(explain(error)))
+            lane.lose()
+            return False
+
+    async def _land(self, lane: _Lane, flight: _Flight, sending: asyncio.Task[bool]) -> None:
+        """Settle a batch after the one it follows on; what was not as believed is decided anew."""
+        written = await sending
+        await flight.after.wait()
+        if not written and flight.failures == self._failures:  # it overtook the batch it follows on
+            written = await self._send(lane, flight)
+        if written and (flight.made.count or flight.failures == self._failures):
+            self._settle(flight.made, flight.chain)
+        else:
+            self._failures += 1
+            self._known = None
+            await self._write(lane, flight.batch)
+        flight.settled.set()
+
+    async def _write(self, lane: _Lane, batch: Sequence[Request]) -> None:
+        """Write a batch on a survey, however often that must be tried; every request of it is answered."""
         pause = FIRST_PAUSE_S
         while batch := [request for request in batch if not request.answer.done()]:
             try:
-                await self._attempt(batch)
+                await self._survey(lane, batch)
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told
-                self._lose_session()
+                lane.lose()
+                self._known = None
                 reason = explain(error)
                 if not isinstance(reason, LogUnavailable):
-                    await self._isolate(batch, reason)
+                    await self._isolate(lane, batch, reason)
                     break
                 self._expire(batch, reason)
             await asyncio.sleep(pause)
@@ -154,44 +280,42 @@ class CoalescingWriter:
             if now >= request.deadline:
                 request.resolve(reason)
 
-    async def _isolate(self, batch: Sequence[Request], reason: Exception) -> None:
+    async def _isolate(self, lane: _Lane, batch: Sequence[Request], reason: Exception) -> None:
         """One of the batch is to blame: write each alone, so that only that one is refused."""
         if len(batch) > 1:
             for request in batch:
-                await self._write([request])
+                await self._write(lane, [request])
         elif isinstance(reason, DaybookError):
             batch[0].resolve(reason)
         else:
             _log.error("an append was refused", error=repr(reason), append_id=str(batch[0].append_id))
             batch[0].resolve(LogError(f"the log could not take the append: {reason!r}; nothing was written"))
 
-    async def _attempt(self, batch: Sequence[Request]) -> None:
-        session = await self._opened()
-        if self._known is not None and self._known.position >= self._extend_at:
+    async def _survey(self, lane: _Lane, batch: Sequence[Request]) -> None:
+        session = await lane.opened()
+        if self._known is None or self._known.position >= self._extend_at:
             await self._extend(session)
-        if self._known is not None and not self._contended and not _needs_survey(batch, self._known):
-            made = plan(batch, self._known)
-            if made.rows and await session.insert(made):
-                self._settle(made)
-                return
-        known, made = await session.write_surveyed(batch)
-        self._contended = self._known is not None and self._known.position != known.position
+        known, made, chain = await session.write_surveyed(batch)
+        self._contended = 0 < self._committed < known.position
         if self._known is None or self._contended:
-            self._known = Known(known.position, known.hash, {})
-        self._known.versions.update(known.versions)
-        self._settle(made)
+            self._known = Known(0, b"", {})
+        self._known.position, self._known.hash = made.position, chain.hash
+        self._known.versions.update(known.versions | made.versions)
+        self._settle(made, chain)
 
-    def _settle(self, made: Plan) -> None:
-        """Remember what is committed, then answer everybody."""
-        assert self._known is not None  # noqa: S101 - set by whoever wrote
-        self._known.position, self._known.hash = made.head
-        self._known.versions.update(made.versions)
-        if len(self._known.versions) > MAX_KNOWN_STREAMS:
-            self._known.versions.clear()
-        for request, result in made.results:
+    def _settle(self, made: Plan, chain: Chain) -> None:
+        """Answer everybody: it is committed."""
+        self._committed = max(self._committed, made.position)
+        for request, first, last in made.accepted:
+            request.resolve(chain.appended(first, last))
+        for request, (_, first, last) in made.twins:
+            request.resolve(chain.appended(first, last)._replace(repeated=True))
+        for request, result in made.repeated:
             request.resolve(result)
         for request, error in made.refused:
             request.resolve(error)
+        if made.count:
+            self._rung(made.position)
 
     async def _extend(self, session: LogSession) -> None:
         """Between batches, so that no append ever waits for a partition; it is far too early to fail one."""
@@ -202,18 +326,6 @@ class CoalescingWriter:
                 raise
             self._extend_at += EXTEND_EVERY
             _log.error("partitions could not be made ahead: make room for them", error=str(error))
-
-    async def _opened(self) -> LogSession:
-        if self._session is None:
-            self._session = await LogSession.open(self._url)
-            await self._extend(self._session)
-        return self._session
-
-    def _lose_session(self) -> None:
-        """After any error nothing that was believed is sure: the next attempt surveys on a new connection."""
-        session, self._session, self._known = self._session, None, None
-        if session is not None:
-            session.terminate()
 
 
 def _needs_survey(batch: Sequence[Request], known: Known) -> bool:

@@ -171,11 +171,21 @@ END $$;
 """
 
 # Rows travel as one array of composites: half the cost of an array for each column (measured, 1,000 rows).
+# What an event has of its own comes first, what it shares with its append last: adapters/postgres/wire.py.
 APPEND = """
 CREATE TYPE new_event AS (
-    position bigint, stream text, version bigint, type text, schema_version integer, recorded_at bigint,
-    event_id uuid, causation_id uuid, correlation_id uuid, actor text, slot bigint, data bytea, hash bytea
+    position bigint, version bigint, event_id uuid, hash bytea, data bytea, type text, schema_version integer,
+    stream text, recorded_at bigint, causation_id uuid, correlation_id uuid, actor text, slot bigint
 );
+"""
+
+# What an append calls that finds the head elsewhere than its writer believed.
+REFUSED = """
+CREATE FUNCTION refuse_append(head bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the head of the log is at position %, not where this writer believed it', head
+        USING ERRCODE = 'serialization_failure';
+END $$;
 """
 
 # An append locks the lease it was decided under, so it either commits before the lease is taken or sees that.
@@ -209,5 +219,5 @@ GRANT SELECT, INSERT, UPDATE ON leases, bookmarks, relay_checkpoints TO daybook_
 
 def upgrade() -> None:
     """From an empty database to the log."""
-    for script in (ROLE, EVENTS, BESIDE, REFUSE, EXTEND, VERSION, SURVEY, APPEND, LEASE, VIEW, GRANTS):
+    for script in (ROLE, EVENTS, BESIDE, REFUSE, EXTEND, VERSION, SURVEY, APPEND, REFUSED, LEASE, VIEW, GRANTS):
         op.execute(script)

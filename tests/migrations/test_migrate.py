@@ -14,7 +14,7 @@ import pytest
 import migrations
 from adapters.embedded.stack import StackUrls
 from adapters.postgres.event_log import PostgresEventLog
-from adapters.postgres.migrate import Migrated, migrate, render
+from adapters.postgres.migrate import OLDEST_SERVER, Migrated, migrate, refuse_old, render
 from domain.errors import LogUnavailable, SetupError
 
 NEWEST = max(path.name[:4] for path in (Path(migrations.__path__[0]) / "versions").glob("[0-9]*.py"))
@@ -112,3 +112,10 @@ def test_the_command_migrates_the_embedded_database(stack: StackUrls, stack_fold
     )
     assert json.loads(first.splitlines()[-1])["to"] == NEWEST
     assert json.loads(second.splitlines()[-1]) == {"from": NEWEST, "to": NEWEST, "changed": False}
+
+
+def test_a_server_that_is_too_old_is_refused_in_a_sentence() -> None:
+    """Before anything is changed."""
+    refuse_old(OLDEST_SERVER)
+    with pytest.raises(SetupError, match="PostgreSQL 17 and daybook needs 18 or newer"):
+        refuse_old(17)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -17,13 +18,14 @@ from waiting import until
 
 from adapters.embedded.stack import attach, status
 from adapters.postgres.batch import Known, Request, plan
+from adapters.postgres.chaining import Chain
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.hash_chain import GENESIS
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.migrate import migrate
 from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
-from commands.ports import Appended
+from commands.ports import Appended, StreamAppend
 from domain.errors import ConcurrencyError, LogCorrupt, LogUnavailable, SetupError
 from domain.events import Cause
 
@@ -145,20 +147,55 @@ async def test_an_answer_lost_after_the_commit_is_found_again(
     log: PostgresEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks between commit and answer: asked by append id, nothing is written twice."""
-    await log.append([to("pool-1", expected=0)], append_id=new_id())
+    for version in range(2):  # once on each of the writer's connections
+        await log.append([to("pool-1", expected=version)], append_id=new_id())
     insert = LogSession.insert
     losses = iter([True])
 
-    async def committed_but_lost(self: LogSession, made: object) -> bool:
-        done = await insert(self, made)  # type: ignore[arg-type] # a Plan
+    async def committed_but_lost(self: LogSession, *planned: Any) -> bool:  # noqa: ANN401 - passed on
+        done = await insert(self, *planned)
         if next(losses, False):
             raise ConnectionResetError
         return done
 
     monkeypatch.setattr(LogSession, "insert", committed_but_lost)
-    appended = await log.append([to("pool-1", expected=1)], append_id=new_id())
+    appended = await log.append([to("pool-1", expected=2)], append_id=new_id())
     assert appended.repeated
-    assert (appended.first_position, await log.head()) == (2, 2)
+    assert (appended.first_position, await log.head()) == (3, 3)
+
+
+@pytest.mark.parametrize("count", [1, 7, 900])
+async def test_every_way_to_the_table_writes_the_same(log: PostgresEventLog, count: int) -> None:
+    """Alone, in an array and by COPY: with and without slot and cause, in any alphabet, as the chain says."""
+    written = []
+    for slot in (None, 2**63 - 1):
+        for cause in (Cause(new_id(), None, "planner"), Cause(new_id(), new_id(), "pl\u00e4ner")):
+            stream = f"pool-\u00fc{len(written)}"
+            events = [pool_updated(n) for n in range(count)]
+            await log.append([StreamAppend(stream, 0, events[:1], cause, 5, slot)], append_id=new_id())
+            appended = await log.append([StreamAppend(stream, 1, events, cause, 5, slot)], append_id=new_id())
+            written.append((stream, cause, slot, appended))
+    assert (await log.verify())[0] == 4 * (count + 1)
+    for stream, cause, slot, appended in written:
+        read = (await log.read_stream(stream))[1:]
+        assert [event.event_id for event in read] == list(appended.event_ids)
+        assert {(event.cause, event.slot, event.recorded_at) for event in read} == {(cause, slot, 5)}
+        assert [event.event for event in read] == [pool_updated(n) for n in range(count)]
+
+
+async def test_many_callers_at_once_keep_their_order(log: PostgresEventLog) -> None:
+    """Batches that are sent before those they follow on have committed: no conflict, no gap."""
+
+    async def caller(stream: str) -> list[int]:
+        return [
+            (await log.append([to(stream, expected=version)], append_id=new_id())).first_position
+            for version in range(20)
+        ]
+
+    positions = await asyncio.gather(*(caller(f"pool-{n}") for n in range(64)))
+    assert sorted(position for each in positions for position in each) == list(range(1, 64 * 20 + 1))
+    assert all(each == sorted(each) for each in positions)
+    assert (await log.verify())[0] == 64 * 20
 
 
 async def test_an_append_is_given_up_after_its_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +275,8 @@ async def test_taking_a_lease_waits_for_the_append_under_it(
     request = Request(encode_appends([to("pool-1")]), new_id(), old, answer, deadline=0.0)
     made = plan([request], Known(0, GENESIS, {"pool-1": 0}))
     async with session._connection.transaction():
-        assert await session.insert(made)
+        chain = Chain(made)
+        assert await session.insert(made, chain.all_of(made), chain.hash)
         taking = asyncio.create_task(leases.take("executor", "second"))
         waits = (
             "SELECT count(*) FROM pg_stat_activity "
