@@ -9,18 +9,18 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from adapters.postgres.archive_shelf import ArchiveShelf, is_complete, is_whole
 from adapters.postgres.batch import Track
-from adapters.postgres.bulk import MAX_BULK_EVENTS, BulkWriter
-from adapters.postgres.connections import connect, explain, explained, open_pool
+from adapters.postgres.connections import explained, open_pool
 from adapters.postgres.doorbell import Doorbell, wait
 from adapters.postgres.following import POLL_S, follow
 from adapters.postgres.hash_chain import ChainWalk
 from adapters.postgres.history import LogHistory
+from adapters.postgres.ringing import Ringing
 from adapters.postgres.rows import (
     COLUMNS,
+    MAX_BULK_EVENTS,
     EncodedAppend,
     StoredEvent,
     check_appends,
@@ -29,21 +29,17 @@ from adapters.postgres.rows import (
 )
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, Fence, StreamAppend
-from domain.errors import DaybookError, LogCorrupt, LogError
+from domain.errors import LogCorrupt, LogError
 from domain.events import RecordedEvent
 
 UNAVAILABLE_AFTER_S: Final = 10.0
 """How long an append is retried while PostgreSQL is away; a restart takes about two seconds."""
-
-RELISTEN_PAUSE_S: Final = 1.0
-"""Between attempts to listen again; meanwhile followers poll."""
 
 VERIFY_PAGE: Final = 1_000
 """Rows of one read while verifying; pages of 500 to 1,000 are the fastest."""
 
 _BY_POSITION: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2"  # noqa: S608 - constants
 _END: Final = 2**63 - 1
-_log = structlog.get_logger(__name__)
 
 
 class PostgresEventLog(LogHistory):
@@ -59,13 +55,13 @@ class PostgresEventLog(LogHistory):
         self,
         pool: asyncpg.Pool[asyncpg.Record],
         writer: CoalescingWriter,
-        bulk: BulkWriter,
+        ringing: Ringing,
         bell: Doorbell,
     ) -> None:
         super().__init__(pool)
         self.shelf = ArchiveShelf(pool)
         self._writer = writer
-        self._bulk = bulk
+        self._ringing = ringing
         self.bell = bell
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -82,8 +78,12 @@ class PostgresEventLog(LogHistory):
             LogUnavailable: no server answers.
         """
         pool = await open_pool(database_url)
-        writer = CoalescingWriter(database_url, unavailable_after_s=unavailable_after_s)
-        log = cls(pool, writer, BulkWriter(database_url), Doorbell())
+        bell = Doorbell()
+        ringing = Ringing(bell)
+        writer = CoalescingWriter(
+            database_url, unavailable_after_s=unavailable_after_s, rung=ringing.appended
+        )
+        log = cls(pool, writer, ringing, bell)
         try:
             await log.head()
         except BaseException:
@@ -95,7 +95,7 @@ class PostgresEventLog(LogHistory):
     def _start(self, database_url: str) -> None:
         self._tasks = [
             asyncio.create_task(self._writer.run(), name="event log writer"),
-            asyncio.create_task(_listen(database_url, self.bell), name="event log doorbell"),
+            asyncio.create_task(self._ringing.run(database_url), name="event log doorbell"),
         ]
 
     async def close(self) -> None:
@@ -103,7 +103,6 @@ class PostgresEventLog(LogHistory):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._bulk.close()
         self.pool.terminate()
 
     async def __aenter__(self) -> Self:
@@ -139,12 +138,12 @@ class PostgresEventLog(LogHistory):
     async def bulk_append(self, appends: Sequence[StreamAppend], *, append_id: UUID) -> Appended:
         """As `append`, by COPY, for batches of thousands: up to 200,000 events, all or nothing.
 
-        Other appends wait while it commits. It is not retried by itself.
+        Other appends wait while it commits.
 
         Raises:
             ConcurrencyError, LogUnavailable, InvalidInput: as `append`.
         """
-        return await self._bulk.append(encode_appends(appends, MAX_BULK_EVENTS), append_id)
+        return await self._writer.append(encode_appends(appends, MAX_BULK_EVENTS), append_id)
 
     async def read(
         self,
@@ -276,28 +275,3 @@ def _page_query(
         if len(categories) == 1:
             query += " AND category = 'market'" if categories.pop() else " AND category = 'domain'"
     return query + " ORDER BY position LIMIT $3", arguments
-
-
-async def _listen(database_url: str, bell: Doorbell) -> None:
-    """Ring whenever any process has appended; listens again when the connection is lost."""
-    while True:
-        try:
-            connection = await connect(database_url)
-        except DaybookError as error:
-            _log.warning("followers poll: listening failed", error=str(error))
-        else:
-            await _ring_until_lost(connection, bell)
-        await asyncio.sleep(RELISTEN_PAUSE_S)
-
-
-async def _ring_until_lost(connection: asyncpg.Connection[asyncpg.Record], bell: Doorbell) -> None:
-    lost = asyncio.Event()
-    connection.add_termination_listener(lambda _connection: lost.set())
-    try:
-        await connection.add_listener("daybook_events", lambda *notice: bell.ring(int(str(notice[-1]))))
-        bell.ring()
-        await lost.wait()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        _log.warning("followers poll: listening failed", error=str(explain(error)))
-    finally:
-        connection.terminate()
