@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from concentrated_pools import clmm_pools, placed_bands
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tick_loop import loop
 
@@ -71,6 +71,7 @@ def test_an_output_whose_price_is_rounded_onto_a_tick_crosses_it(down: bool) -> 
     assert known.liquidity[moved.place.band] == liquidity != known.liquidity[band]
 
 
+@settings(max_examples=50)
 @given(pool=clmm_pools(), amount=amounts, more=amounts, a_to_b=st.booleans())
 def test_more_in_is_never_less_out(pool: ClmmPool, amount: int, more: int, a_to_b: bool) -> None:
     try:
@@ -81,6 +82,7 @@ def test_more_in_is_never_less_out(pool: ClmmPool, amount: int, more: int, a_to_
     assert two.amount_out >= one.amount_out
 
 
+@settings(max_examples=50)
 @given(pool=clmm_pools(), amount=amounts, a_to_b=st.booleans())
 def test_what_an_exact_output_costs_buys_it(pool: ClmmPool, amount: int, a_to_b: bool) -> None:
     try:
@@ -91,6 +93,7 @@ def test_what_an_exact_output_costs_buys_it(pool: ClmmPool, amount: int, a_to_b:
     assert bought.amount_out >= amount == cost.amount_out
 
 
+@settings(max_examples=50)
 @given(pool=clmm_pools(), amount=amounts, a_to_b=st.booleans())
 def test_there_and_back_never_gains(pool: ClmmPool, amount: int, a_to_b: bool) -> None:
     try:
@@ -101,6 +104,7 @@ def test_there_and_back_never_gains(pool: ClmmPool, amount: int, a_to_b: bool) -
     assert back.amount_out <= there.amount_in
 
 
+@settings(max_examples=50)
 @given(pool=clmm_pools(), amounts=st.lists(st.tuples(amounts, st.booleans()), min_size=1, max_size=6))
 def test_swaps_conserve_what_the_vaults_and_the_user_hold(
     pool: ClmmPool, amounts: list[tuple[int, bool]]
