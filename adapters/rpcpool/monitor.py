@@ -81,9 +81,12 @@ class Monitor:
         return verdict
 
     async def _ask(self, endpoint: Endpoint) -> Outcome | None:
-        """Ask one, unless it wants to be left alone for its rate: then the last finding stands."""
-        if endpoint.bucket.ready_at(self._transport.now()) > self._transport.now():
+        """Ask one, in its turn when its limit is busy; one that asked to be left alone keeps its standing."""
+        wait_s = endpoint.bucket.ready_at(self._transport.now()) - self._transport.now()
+        if wait_s > self._timeout_s:
             return None
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
         return await self._transport.call(endpoint, "getSlot", _PARAMS, self._timeout_s)
 
     def _note(self, endpoint: Endpoint, outcome: Outcome | None, slot: int | None) -> None:

@@ -8,7 +8,8 @@ nobody else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -131,10 +132,8 @@ class Session:
             await self._tell(self._upstream.give_up(subscription))
 
     async def _tell(self, sending: Awaitable[None]) -> None:
-        try:
+        with contextlib.suppress(WebSocketException):  # the reader sees the same and moves on
             await sending
-        except WebSocketException:
-            return  # the reader sees the same and moves on
 
     def _forget(self, subscription: Subscription) -> None:
         self._wanted.pop(subscription.number, None)
@@ -183,8 +182,9 @@ class Session:
         try:
             async with upstream(endpoint, self._limits.silence_s) as connection:
                 endpoint.ws_breaker.succeeded()
-                self._upstream = connection
-                return await self._converse(connection)
+                self._upstream = connection  # from now on who subscribes asks there himself
+                async with _running(self._ask(connection, list(self._wanted.values()))):
+                    return await self._converse(connection)
         except (OSError, WebSocketException, TimeoutError) as error:
             if self._upstream is None:
                 endpoint.ws_breaker.failed(self._clock())
@@ -197,10 +197,15 @@ class Session:
             self._upstream = None
             endpoint.ws_breaker.undecided()
 
+    async def _ask(self, connection: Upstream, wanted: Sequence[Subscription]) -> None:
+        """Subscribe for what is wanted while answers are read: thousands would fill the buffers."""
+        with contextlib.suppress(WebSocketException):  # the reader sees the same and moves on
+            await connection.ask(None)
+            for subscription in wanted:
+                if subscription.number in self._wanted:
+                    await connection.ask(subscription)
+
     async def _converse(self, connection: Upstream) -> str:
-        await connection.ask(None)
-        for subscription in list(self._wanted.values()):
-            await connection.ask(subscription)
         while True:  # until the connection ends, falls silent, or a better endpoint should take over
             frame = await connection.hear()
             reason = await self._take(connection, frame)
@@ -289,6 +294,17 @@ class Session:
                     self._push(subscription.gap("lost", reason, now))
         if served and self._on_gap is not None:
             self._on_gap(reason)
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work beside the block, at most as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _number(frame: Frame) -> int | None:

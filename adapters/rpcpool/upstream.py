@@ -18,7 +18,7 @@ from adapters.solana.jsonrpc import is_loopback
 OPEN_TIMEOUT_S: Final = 5.0
 """Connecting takes one round trip or two."""
 CONFIRM_S: Final = 5.0
-"""A node confirms a subscription at once; one that does not is not listening."""
+"""A node confirms at once; one that has confirmed nothing for so long is not listening."""
 PING_S: Final = 5.0
 PONG_S: Final = 10.0
 """A dead connection is noticed after at most their sum."""
@@ -70,7 +70,7 @@ class Upstream:
         self._ids = count(1)
         self._asked: dict[int, tuple[Subscription | None, float]] = {}
         self._now: Callable[[], float] = asyncio.get_running_loop().time
-        self._heard_at = self._now()
+        self._heard_at = self._answered_at = self._now()
 
     async def ask(self, subscription: Subscription | None) -> None:
         """Subscribe; None is our own heartbeat."""
@@ -90,6 +90,7 @@ class Upstream:
     def asked(self, number: int) -> tuple[bool, Subscription | None]:
         """Whether an answer's id is of a subscription asked for, and which."""
         found = self._asked.pop(number, None)
+        self._answered_at = self._now()
         return (False, None) if found is None else (True, found[0])
 
     async def hear(self) -> Frame:
@@ -110,9 +111,11 @@ class Upstream:
         return _FRAME.decode(frame)
 
     def _deadline(self) -> float | None:
-        """Of the oldest unconfirmed request and of the silence, whichever comes first."""
-        confirm = min((at for _, at in self._asked.values()), default=None)
-        limits = [] if confirm is None else [confirm + CONFIRM_S]
+        """Of the confirmations, which may come by thousands, and of the silence: whichever comes first."""
+        limits = []
+        if self._asked:
+            _, asked_at = next(iter(self._asked.values()))  # the oldest
+            limits.append(max(asked_at, self._answered_at) + CONFIRM_S)
         if self.heartbeat is not None:
             limits.append(self._heard_at + self._silence_s)
         return min(limits, default=None)

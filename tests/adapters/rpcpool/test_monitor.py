@@ -102,6 +102,14 @@ async def test_who_asked_to_be_left_alone_is_not_asked_for_its_health() -> None:
         assert [len(node.calls) for node in them] == [2, 3]
 
 
+async def test_an_endpoint_whose_limit_is_always_busy_is_still_looked_at() -> None:
+    async with nodes(1) as [node], open_pool([node.config(requests_per_second=20.0)]) as pool:
+        for _ in range(20):
+            await pool.call("getSlot", b"[]")
+        await pool.monitor.check()
+        assert pool.endpoints[0].health.slot == 1_000
+
+
 async def test_a_pool_without_endpoints_says_which_setting() -> None:
     with pytest.raises(SetupError, match="DAYBOOK_RPC_POOL__ENDPOINTS"):
         async with open_pool([]):

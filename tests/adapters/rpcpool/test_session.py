@@ -230,3 +230,18 @@ async def test_clients_are_spread_over_the_endpoints() -> None:
             await two.number("slot")
             assert all(node.sockets for node in them)
         await until(lambda: not any(node.sockets for node in them))
+
+
+async def test_thousands_of_subscriptions_move_together() -> None:
+    """More than the buffers of both sides hold; each keeps its id and none is asked for twice."""
+    async with nodes(2) as them, pool_over(them) as pool, client_of(pool) as client:
+        answers: list[Answer] = []
+        for number in range(3_000):
+            await client.session.subscribe("accountSubscribe", b'["a%d"]' % number, answers.append)
+        await until(lambda: len(answers) == 3_000)
+        first = serving(them)
+        await first.die()
+        await until(lambda: len(client.gaps()) == 6_000)
+        [second] = [node for node in them if node is not first]
+        assert second.subscribed("account") == 3_000
+        assert {number for number, state in client.gaps() if state == "restored"} == set(range(1, 3_001))
