@@ -16,6 +16,9 @@ from adapters.jetstream.relay import Relay
 from adapters.jetstream.streams import STREAMS
 
 WINDOW: Final = 64
+ANSWER_S: Final = 20.0
+"""For answers that take milliseconds: a benchmark that waits for ever says nothing."""
+
 REFILL_S: Final = 60.0
 """The longest refill that is waited for."""
 
@@ -29,9 +32,10 @@ def publish(url: str, data: bytes) -> Callable[[float], Awaitable[float]]:
         await jetstream.add_stream(StreamConfig(name="BASELINE", subjects=["baseline.>"]))
         done, begin = 0, time.perf_counter()
         while (passed := time.perf_counter() - begin) < seconds:
-            await asyncio.gather(
-                *[await jetstream.publish_async("baseline.pool", data) for _ in range(WINDOW)]
-            )
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.gather(
+                    *[await jetstream.publish_async("baseline.pool", data) for _ in range(WINDOW)]
+                )
             done += WINDOW
         await jetstream.delete_stream("BASELINE")
         await client.close()
@@ -56,7 +60,9 @@ def refill(database_url: str, url: str, count: int) -> Callable[[float], Awaitab
                 await asyncio.sleep(0.01)
         passed = time.perf_counter() - begin
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.wait([running], timeout=ANSWER_S)
+        if not running.done():
+            raise SystemExit(f"the relay does not stop: {running.get_stack()}")
         await client.close()
         return count / passed
 
