@@ -132,7 +132,16 @@ def meta_json(executed: Executed) -> Json:
             "readonly": [str(key) for key in loaded.keys[split:]],
         },
         "computeUnitsConsumed": outcome.units,
+        **({"returnData": return_json(outcome)} if outcome.returned else {}),
     }
+
+
+def return_json(outcome: Outcome) -> Json | None:
+    """Give what a program returned, None where none did."""
+    if outcome.returned is None:
+        return None
+    program, data = outcome.returned
+    return {"programId": str(program), "data": [b64encode(data).decode(), "base64"]}
 
 
 def inner_json(outcome: Outcome, loaded: Loaded) -> list[Json]:

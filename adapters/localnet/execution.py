@@ -63,6 +63,7 @@ class Outcome:
         fee: lamports burned.
         units: compute units used.
         inner: calls made by each top level instruction, by its index.
+        returned: what the last program that returned something did return, and its address.
     """
 
     error: TransactionError | None
@@ -71,6 +72,7 @@ class Outcome:
     logs: list[str] = field(default_factory=list)
     units: int = 0
     inner: dict[int, list[InnerCall]] = field(default_factory=dict)
+    returned: tuple[Pubkey, bytes] | None = None
 
 
 class Executor:
@@ -112,7 +114,8 @@ class Executor:
         landed = error is None or self._vm.get_balance(loaded.payer) != (old.lamports if old else None)
         inner = _inner_calls(meta, loaded.keys)
         fee = meta.fee() if landed else 0
-        return Outcome(error, landed, fee, meta.logs(), meta.compute_units_consumed(), inner)
+        units, returned = meta.compute_units_consumed(), _returned(meta)
+        return Outcome(error, landed, fee, meta.logs(), units, inner, returned)
 
     def _charge(self, payer: Account | None, address: Pubkey, fee: int) -> TransactionError | None:
         if payer is None:
@@ -215,6 +218,7 @@ class Executor:
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
         outcome.logs += meta.logs()
         outcome.units += meta.compute_units_consumed()
+        outcome.returned = _returned(meta) or outcome.returned
         for index, calls in _inner_calls(meta, keys).items():
             outcome.inner[start + index] = calls
         if isinstance(result, FailedTransactionMetadata):
@@ -275,6 +279,11 @@ def _inner_calls(meta: TransactionMetadata, keys: Sequence[Pubkey]) -> dict[int,
 def _inner_call(call: CompiledInstruction, height: int | None, keys: Sequence[Pubkey]) -> InnerCall:
     accounts = tuple(keys[at] for at in call.accounts)
     return InnerCall(keys[call.program_id_index], accounts, call.data, height or 2)
+
+
+def _returned(meta: TransactionMetadata) -> tuple[Pubkey, bytes] | None:
+    found = meta.return_data()
+    return (found.program_id, found.data) if found.data else None
 
 
 def _program_logs(program: Pubkey) -> list[str]:

@@ -116,6 +116,7 @@ class Subscriptions:
         if not self._pending or self._pending[-1].slot != executed.slot:
             self._pending.append(_Pending(executed.slot))
         self._pending[-1].executed.append(executed)
+        self._tell_received(executed)
         self._tell(Commitment.PROCESSED, executed.slot, [executed])
 
     def rolled_back(self, kept: int, changed: Iterable[Pubkey]) -> None:
@@ -177,6 +178,13 @@ class Subscriptions:
                     self._notify_in_context(
                         item, slot, {"pubkey": name, "account": self._account(account, item)}
                     )
+
+    def _tell_received(self, executed: Executed) -> None:
+        """Tell those who asked for it that the node has their transaction."""
+        for item in self._all.values():
+            asked = item.kind == "signature" and item.config.flag("enableReceivedNotification")
+            if asked and item.key == str(executed.signature):
+                self._notify_in_context(item, executed.slot, "receivedSignature")
 
     def _tell_signature(self, item: Subscription, executed: Executed, slot: int) -> None:
         self._notify_in_context(item, slot, {"err": executed.outcome.error})

@@ -18,6 +18,9 @@ from adapters.solana.programs import token
 API_VERSION = "2.3.0"
 MAX_MULTIPLE_ACCOUNTS = 100
 
+_DELEGATED = b"\x01\0\0\0"
+_DELEGATE_AT, _DELEGATE_END = 72, 108
+
 Method = Callable[[Params], Any]
 
 
@@ -54,6 +57,7 @@ class AccountMethods:
             "getMultipleAccounts": self.multiple_accounts,
             "getProgramAccounts": self.program_accounts,
             "getTokenAccountBalance": self.token_account_balance,
+            "getTokenAccountsByDelegate": self.token_accounts_by_delegate,
             "getTokenAccountsByOwner": self.token_accounts_by_owner,
             "getTokenSupply": self.token_supply,
         }
@@ -118,6 +122,15 @@ class AccountMethods:
 
     def token_accounts_by_owner(self, params: Params) -> Json:
         """Every token account of a wallet, of one mint or of one token program."""
+        return self._token_accounts(params, lambda data, key: data[32:64] == key)
+
+    def token_accounts_by_delegate(self, params: Params) -> Json:
+        """Every token account that a delegate may spend of, of one mint or of one token program."""
+        return self._token_accounts(
+            params, lambda data, key: data[_DELEGATE_AT:_DELEGATE_END] == _DELEGATED + key
+        )
+
+    def _token_accounts(self, params: Params, matches: Callable[[bytes, bytes], bool]) -> Json:
         owner, config = params.pubkey(0), params.config(2)
         mint, programs = self._token_filter(params.mapping(1))
         block = view(self._ledger, config)
@@ -126,7 +139,7 @@ class AccountMethods:
             for program in programs
             for key, account in self._ledger.program_accounts(program, block.slot)
             if token.is_token_account(account.data, account.owner)
-            and account.data[32:64] == bytes(owner)
+            and matches(account.data, bytes(owner))
             and (mint is None or account.data[:32] == bytes(mint))
         ]
         return in_context(block, found)

@@ -16,7 +16,7 @@ from adapters.localnet.bundles import (
     Record,
     make_bundle,
 )
-from adapters.localnet.encoding import Json, account_json, parse_pubkey
+from adapters.localnet.encoding import Json, account_json, parse_pubkey, return_json
 from adapters.localnet.ledger import Ledger, Simulated
 from adapters.localnet.messages import static_writable
 from adapters.localnet.params import Config, Params
@@ -162,7 +162,7 @@ class BundleMethods:
             "err": result.outcome.error,
             "logs": result.outcome.logs,
             "unitsConsumed": result.outcome.units,
-            "returnData": None,
+            "returnData": return_json(result.outcome),
             "preExecutionAccounts": self._accounts(before, result.before),
             "postExecutionAccounts": self._accounts(after, result.after),
         }

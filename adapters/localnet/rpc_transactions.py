@@ -20,6 +20,7 @@ from adapters.localnet.encoding import (
     meta_json,
     parse_pubkey,
     parse_signature,
+    return_json,
     status_json,
     transaction_json,
     version_json,
@@ -146,7 +147,7 @@ class TransactionMethods:
             "logs": outcome.logs,
             "accounts": None,
             "unitsConsumed": outcome.units,
-            "returnData": None,
+            "returnData": return_json(outcome),
             "innerInstructions": None,
             "replacementBlockhash": replaced,
         }
