@@ -94,6 +94,7 @@ async def test_run_trades_until_ctrl_c_and_the_books_equal_the_chain(
             "DAYBOOK_RPC_URL": node["rpc_url"],
             "DAYBOOK_WS_URL": node["ws_url"],
             "DAYBOOK_POOLS": json.dumps([pool["address"] for pool in node["pools"]]),
+            "DAYBOOK_RPC_POOL__ENDPOINTS": json.dumps([{"url": node["rpc_url"], "ws_url": node["ws_url"]}]),
         }
         code, refused = finished("run", env=env, cwd=tmp_path)
         assert (code, "spl-token create-account" in refused["error"]) == (2, True), refused
@@ -117,6 +118,7 @@ async def test_run_trades_until_ctrl_c_and_the_books_equal_the_chain(
         rpc(node["rpc_url"], "localnet_fund", WALLET, {"lamports": 7})
         with running("run", env=env, cwd=tmp_path) as (process, said):
             assert "LANDED" in trades(said["graphql_url"])  # it runs, and answers
+            assert rpc(said["graphql_url"].replace("/graphql", "/rpc"), "getSlot") > 0  # as the proxy too
             code, listed = finished("strategies", "list", env=env, cwd=tmp_path)
             assert (code, listed["strategies"][0]["stopped"]) == (1, "user")
             process.send_signal(signal.SIGINT)
