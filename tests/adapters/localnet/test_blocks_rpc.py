@@ -50,7 +50,7 @@ async def test_solana_py_reads_a_block(node: Node) -> None:
     assert block.parent_slot == slot - 1
     assert block.transactions is not None
     (one,) = block.transactions
-    assert str(one.transaction.signatures[0]) == signature  # type: ignore[union-attr]  # parsed or not, both have them
+    assert str(one.transaction.signatures[0]) == signature
     assert slot in (await node.client.get_blocks(slot - 1, slot)).value
 
 
