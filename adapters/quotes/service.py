@@ -140,6 +140,11 @@ class Quotes:
             found = self.book.graph.holding(mint)
         return [(pool, *self.book.age(pool.address)) for pool in found]
 
+    def forget(self) -> None:
+        """Answer every question anew from now on."""
+        self._answers.clear()
+        self._asked_of.clear()
+
     def oldest_us(self) -> int:
         """How long ago the least sure pool was last known to hold; microseconds, 0 for an empty book."""
         return max((self.book.age(pool.address)[1] for pool in self.book.graph.pools()), default=0)

@@ -26,7 +26,7 @@ MAX_PARTS: Final = 4
 
 _SHARE: Final = 16  # of the size: what is tried and filled at once
 _WORTH: Final = 10_000  # a division is looked for where it may gain a basis point
-_HALVINGS: Final = 10  # the last amounts moved are a sixteen-thousandth of the size
+_HALVINGS: Final = 7  # the last amounts moved are a two-thousandth of the size: what is left is its square
 _SHIFTS: Final = 4  # how often one amount is moved before it is halved
 
 
