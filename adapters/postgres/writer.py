@@ -12,7 +12,7 @@ nothing when that one did not commit. docs/decisions/0004-one-ordered-log.md has
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -182,8 +182,10 @@ class CoalescingWriter:
                         await self._last.wait()
                         await self._write(lane, batch)
                         continue
-                    sending = asyncio.create_task(self._send(lane, flight))
-                    await asyncio.sleep(0)  # it is on its way before the next batch is made ready
+                    sending: Awaitable[bool] = self._send(lane, flight)
+                    if not self._queue.empty():  # it must be on its way before the next is made ready
+                        sending = asyncio.ensure_future(sending)
+                        await asyncio.sleep(0)
                 await self._land(lane, flight, sending)
         finally:
             for request in batch:
@@ -239,7 +241,7 @@ class CoalescingWriter:
             lane.lose()
             return False
 
-    async def _land(self, lane: _Lane, flight: _Flight, sending: asyncio.Task[bool]) -> None:
+    async def _land(self, lane: _Lane, flight: _Flight, sending: Awaitable[bool]) -> None:
         """Settle a batch after the one it follows on; what was not as believed is decided anew."""
         written = await sending
         await flight.after.wait()
