@@ -98,7 +98,12 @@ class LocalnetHandle:
 
     def ready(self) -> dict[str, Any]:
         """What a program that started it needs to know."""
-        return {"rpc_url": self.rpc_url, "ws_url": self.ws_url, **describe(self.world), "pid": os.getpid()}
+        urls = {
+            "rpc_url": self.rpc_url,
+            "ws_url": self.ws_url,
+            "block_engine_url": f"{self.rpc_url}/api/v1",
+        }
+        return {**urls, **describe(self.world), "pid": os.getpid()}
 
     def totals(self) -> dict[str, int]:
         """What happened so far."""

@@ -110,6 +110,7 @@ def _greet(network: LocalnetHandle) -> None:
     ready = network.ready()
     say(f"JSON-RPC   {ready['rpc_url']}")
     say(f"WebSocket  {ready['ws_url']}")
+    say(f"bundles    {ready['block_engine_url']}")
     for name, address in ready["mints"].items():
         say(f"{name.upper():<10} {address}")
     for pool in ready["pools"]:

@@ -77,6 +77,41 @@ async def refused(*words: str) -> str:
         return errors.decode()
 
 
+async def test_it_opens_the_pools_and_makes_the_faults_it_is_asked_for() -> None:
+    words = ("--port", "0", "--json", "--crowd-tps", "0", "--pools", "all", "--fault", "unhealthy=100")
+    async with command(*words) as process:
+        ready = json.loads(await first_line(process))
+        assert [pool["protocol"] for pool in ready["pools"]] == [
+            "raydium_cpmm",
+            "raydium_cpmm",
+            "raydium_amm_v4",
+            "raydium_clmm",
+            "orca_whirlpool",
+            "meteora_dlmm",
+            "pumpswap",
+        ]
+        assert set(ready["price_feeds"]) == {"SOL/USD", "USDC/USD"}
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S) as http:
+            body = {"jsonrpc": "2.0", "id": 1, "method": "getSlot"}
+            answer = (await http.post(ready["rpc_url"], json=body)).json()
+        assert answer["error"]["code"] == -32005
+
+
+async def test_bad_pools_programs_and_faults_are_said_in_a_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "text.so"
+    text.write_text("no program")
+    pools, missing, program, fault = await asyncio.gather(
+        refused("--pools", "serum=1"),
+        refused("--program", f"{'1' * 32}={tmp_path / 'none.so'}"),
+        refused("--program", f"{'1' * 32}={text}"),
+        refused("--fault", "drop=200"),
+    )
+    assert "'serum' is no protocol" in pools
+    assert "there is no such file" in missing
+    assert "is no 64 bit ELF file" in program
+    assert "'200' is not a percentage from 0 to 100" in fault
+
+
 async def test_a_taken_port_and_a_bad_market_are_said_in_a_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
