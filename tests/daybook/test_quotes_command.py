@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx2
@@ -56,7 +57,7 @@ async def test_it_serves_until_it_is_told_to_stop(
             facts = json.loads(await process.stdout.readline())
         assert facts["pools_quotable"] >= 2
         assert facts["warmed_up"] == 2
-        question = {"input_mint": WSOL, "output_mint": USDC, "amount": 10**9}
+        question: dict[str, Any] = {"input_mint": WSOL, "output_mint": USDC, "amount": 10**9}
         async with httpx2.AsyncClient(base_url=facts["http_url"], timeout=TIMEOUT_S) as http:
             rest = (await http.post("/v1/quote", json=question)).json()
             assert (await http.get("/v1/health")).status_code == 200
