@@ -112,8 +112,8 @@ def status_json(error: Any) -> Json:  # noqa: ANN401 - a transaction error is a 
     return {"Ok": None} if error is None else {"Err": error}
 
 
-def meta_json(executed: Executed) -> Json:
-    """Give a landed transaction's metadata."""
+def meta_json(executed: Executed, encoding: str) -> Json:
+    """Give a landed transaction's metadata; `jsonParsed` names the accounts of inner calls in full."""
     outcome, loaded = executed.outcome, executed.loaded
     split = loaded.static_count + loaded.writable_lookups
     return {
@@ -124,7 +124,7 @@ def meta_json(executed: Executed) -> Json:
         "postBalances": list(executed.post_balances),
         "preTokenBalances": [_token_balance(item) for item in executed.pre_tokens],
         "postTokenBalances": [_token_balance(item) for item in executed.post_tokens],
-        "innerInstructions": inner_json(outcome, loaded),
+        "innerInstructions": inner_json(outcome, loaded, in_full=encoding == "jsonParsed"),
         "logMessages": outcome.logs,
         "rewards": [],
         "loadedAddresses": {
@@ -144,11 +144,16 @@ def return_json(outcome: Outcome) -> Json | None:
     return {"programId": str(program), "data": [b64encode(data).decode(), "base64"]}
 
 
-def inner_json(outcome: Outcome, loaded: Loaded) -> list[Json]:
-    """Give the calls programs made, by top level instruction."""
+def inner_json(outcome: Outcome, loaded: Loaded, *, in_full: bool) -> list[Json]:
+    """Give the calls programs made, by top level instruction, with addresses in full or by their place."""
     positions = {key: index for index, key in enumerate(loaded.keys)}
     return [
-        {"index": index, "instructions": [_inner_call(call, positions) for call in calls]}
+        {
+            "index": index,
+            "instructions": [
+                _call_in_full(call) if in_full else _inner_call(call, positions) for call in calls
+            ],
+        }
         for index, calls in sorted(outcome.inner.items())
     ]
 
@@ -253,6 +258,15 @@ def _inner_call(call: InnerCall, positions: dict[Pubkey, int]) -> Json:
     return {
         "programIdIndex": positions[call.program],
         "accounts": [positions[key] for key in call.accounts],
+        "data": b58encode(call.data),
+        "stackHeight": call.height,
+    }
+
+
+def _call_in_full(call: InnerCall) -> Json:
+    return {
+        "programId": str(call.program),
+        "accounts": [str(key) for key in call.accounts],
         "data": b58encode(call.data),
         "stackHeight": call.height,
     }

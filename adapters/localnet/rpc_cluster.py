@@ -15,6 +15,7 @@ from adapters.localnet.rpc_accounts import API_VERSION, Method, in_context, view
 from adapters.solana.programs import token
 
 MAX_LEADERS: Final = 5_000
+MAX_REWARDS: Final = 100
 LARGEST: Final = 20
 NO_SNAPSHOT: Final = -32008
 
@@ -36,6 +37,7 @@ class ClusterMethods:
             "getIdentity": lambda _: {"identity": self._identity},
             "getInflationGovernor": lambda _: _INFLATION_GOVERNOR,
             "getInflationRate": lambda _: {**_NO_INFLATION, "epoch": self._epoch()},
+            "getInflationReward": lambda params: [None] * len(params.texts(0, at_most=MAX_REWARDS)),
             "getLeaderSchedule": self.leader_schedule,
             "getMaxRetransmitSlot": lambda _: self._ledger.blocks.open.slot,
             "getMaxShredInsertSlot": lambda _: self._ledger.blocks.open.slot,

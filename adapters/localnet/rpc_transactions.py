@@ -162,7 +162,9 @@ class TransactionMethods:
             ]
         if config.flag("innerInstructions"):
             loaded = load(transaction, self._ledger.account)
-            body["innerInstructions"] = inner_json(outcome, loaded) if isinstance(loaded, Loaded) else []
+            body["innerInstructions"] = (
+                inner_json(outcome, loaded, in_full=True) if isinstance(loaded, Loaded) else []
+            )
         return body
 
     def signature_statuses(self, params: Params) -> Json:
@@ -247,7 +249,10 @@ def transaction_with_meta(executed: Executed, encoding: str, highest: int | None
             "Transaction version (0) is not supported by the requesting client. Please try the request "
             'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
         )
-    body: Json = {"transaction": transaction_json(executed.loaded, encoding), "meta": meta_json(executed)}
+    body: Json = {
+        "transaction": transaction_json(executed.loaded, encoding),
+        "meta": meta_json(executed, encoding),
+    }
     return body if highest is None else {**body, "version": version}
 
 

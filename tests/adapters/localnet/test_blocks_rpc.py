@@ -76,6 +76,14 @@ async def test_a_block_as_much_as_is_asked_for(node: Node) -> None:
     (full,) = (await node.ok("getBlock", slot, {**FULL, "encoding": "jsonParsed"}))["transactions"]
     assert full["meta"]["logMessages"]
     assert full["version"] == 0
+    wallet, usdc = str(node.chain.wallet), str(associated_address(node.chain.wallet, USDC_MINT))
+    swap = node.chain.land(node.chain.swap(node.handle.world.pools[0], 10**6, a_to_b=True))
+    await node.ok("localnet_advanceSlots", 1)
+    parsed = await node.ok("getTransaction", str(swap.signature), {**FULL, "encoding": "jsonParsed"})
+    (inner,) = parsed["meta"]["innerInstructions"]
+    assert [one["programId"] for one in inner["instructions"]] == [str(TOKEN_PROGRAM)] * 2
+    assert wallet in inner["instructions"][0]["accounts"]
+    assert usdc in inner["instructions"][1]["accounts"]
     await node.ok("localnet_advanceSlots", 1)
     next_block = await node.ok("getBlock", slot + 1, FULL)
     assert next_block["previousBlockhash"] == bare["blockhash"]
