@@ -1,4 +1,4 @@
-"""Others' quotes on record: what was given out as an answer may decide a trade, and then the log must know it."""
+"""Others' quotes on record: what was given out may decide a trade, and then the log must know it."""
 
 from __future__ import annotations
 
