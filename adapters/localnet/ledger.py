@@ -300,12 +300,17 @@ class Ledger:
 
     def _execute(self, loaded: Loaded, place: int) -> Landing | TransactionError:
         """Carry a transaction out, the `place`th of what is about to be recorded; nobody is told yet."""
-        before = {key: self._vm.get_account(key) for key in loaded.keys}
-        outcome = self._executor.execute(loaded, {key: before[key] for key in loaded.writable_keys()})
+        before, writable = {key: self._vm.get_account(key) for key in loaded.keys}, loaded.writable_keys()
+        outcome = self._executor.execute(loaded, {key: before[key] for key in writable})
         if not outcome.landed:
             return outcome.error or "AccountNotFound"
-        after = {key: self._vm.get_account(key) for key in loaded.keys}
-        changed = tuple(key for key in loaded.keys if before[key] != after[key])
+        after = before | {key: self._vm.get_account(key) for key in writable}
+        changed = tuple(key for key in writable if before[key] != after[key])
+        had = [self._token(index, before[key]) for index, key in enumerate(loaded.keys)]
+        has = list(had)
+        for index, key in enumerate(loaded.keys):
+            if key in changed:
+                has[index] = self._token(index, after[key])
         block = self.blocks.open
         executed = Executed(
             loaded,
@@ -315,8 +320,8 @@ class Ledger:
             block.unix_time,
             _lamports(loaded, before),
             _lamports(loaded, after),
-            self._tokens(loaded, before),
-            self._tokens(loaded, after),
+            tuple(balance for balance in had if balance),
+            tuple(balance for balance in has if balance),
             changed,
         )
         return Landing(executed, {key: before[key] for key in changed})
@@ -331,15 +336,13 @@ class Ledger:
         for listener in self._listeners:
             listener.executed(executed)
 
-    def _tokens(self, loaded: Loaded, accounts: Mapping[Pubkey, Account | None]) -> tuple[TokenBalance, ...]:
-        found = []
-        for index, key in enumerate(loaded.keys):
-            account = accounts[key]
-            if account is not None and token.is_token_account(account.data, account.owner):
-                mint, owner = Pubkey(account.data[:32]), Pubkey(account.data[32:64])
-                amount = token.token_amount(account.data)
-                found.append(TokenBalance(index, mint, owner, account.owner, amount, self.decimals(mint)))
-        return tuple(found)
+    def _token(self, index: int, account: Account | None) -> TokenBalance | None:
+        """What the account at place `index` of a transaction holds, if it is a token account."""
+        if account is None or not token.is_token_account(account.data, account.owner):
+            return None
+        data = account.data
+        mint, owner = Pubkey(data[:32]), Pubkey(data[32:64])
+        return TokenBalance(index, mint, owner, account.owner, token.token_amount(data), self.decimals(mint))
 
     def decimals(self, mint: Pubkey) -> int:
         """A mint's decimals; 0 where the mint cannot be read."""
