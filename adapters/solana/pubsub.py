@@ -104,7 +104,8 @@ class PubSub:
             ChainUnavailable: it did not in time.
         """
         try:
-            await asyncio.wait_for(self._connected.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # before Python 3.12 wait_for may swallow a cancellation
+                await self._connected.wait()
         except TimeoutError as error:
             raise ChainUnavailable(
                 f"connecting to {where(self._url)} did not succeed within {timeout_s} s "
