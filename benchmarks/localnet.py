@@ -24,7 +24,6 @@ from statistics import median
 from typing import Any
 
 import aiohttp
-from localnet_book import SOL, WALLET, Chain, book_beside_chain, signed
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
@@ -33,6 +32,7 @@ from solders.transaction_metadata import TransactionMetadata
 
 from adapters.localnet.genesis import OPENERS
 from adapters.localnet.history import Executed
+from benchmarks.localnet_book import SOL, WALLET, Chain, book_beside_chain, signed
 
 
 def per_cpu_second(count: int, act: Callable[[], None]) -> float:
