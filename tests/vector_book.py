@@ -1,19 +1,33 @@
-"""A live book of every vector pool, as if it had been read from a node; with a clock that tests turn."""
+"""A live book of every vector pool, as if it had been read from a node; with a clock that tests turn.
+
+These are the repository's own vectors whatever DAYBOOK_VECTORS says: the tests count their pools.
+"""
 
 from __future__ import annotations
 
+import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from amm_checks.cases import accounts_of, address_of, time_of
 from pumpswap_accounts import accounts_around
 from solders.pubkey import Pubkey
-from vector_accounts import vector_pools
 
 from adapters.quotes.book import LiveBook, Sight
 from adapters.quotes.reader import FoundPool, Reading
 from adapters.solana.accounts import Account
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from domain.chain import Address, Slot
+
+_VECTORS = Path(__file__).parent / "vectors"
+
+
+@cache
+def own_pools(protocol: str) -> list[dict[str, Any]]:
+    """Every pool of a protocol's file."""
+    pools: list[dict[str, Any]] = json.loads((_VECTORS / f"{protocol}.json").read_text())["pools"]
+    return pools
 
 
 class Clock:
@@ -43,5 +57,5 @@ def vector_book(clock: Clock, *protocols: str) -> LiveBook:
     book = LiveBook(clock)
     sight = Sight(since_us=clock(), alive_us=clock(), alive_slot=Slot(100))
     for protocol in protocols or POOL_PROGRAMS:
-        book.take([vector_reading(protocol, pool) for pool in vector_pools(protocol)], sight)
+        book.take([vector_reading(protocol, pool) for pool in own_pools(protocol)], sight)
     return book

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import pytest
 import redis.asyncio as redis
-from vector_accounts import vector_pools
-from vector_book import Clock, vector_book, vector_reading
+from vector_book import Clock, own_pools, vector_book, vector_reading
 
 from adapters.embedded.stack import StackUrls
 from adapters.quotes.cache import CachedPrice, QuoteCache, quote_key, template_key
@@ -79,7 +78,7 @@ async def test_another_process_finds_the_quote_and_believes_it_only_while_it_hol
     await cache.keep(request, lie, {})
     assert (await other.quote(request)).amount_out == 7
     third = service(clock, cache)
-    raw = next(raw for raw in vector_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] in made.pools)
+    raw = next(raw for raw in own_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] in made.pools)
     newer = vector_reading("raydium_cpmm", raw, slot=105)
     (key,) = (key for key in newer.accounts if str(key) == newer.found.address)
     account = newer.accounts[key]

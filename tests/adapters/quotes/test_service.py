@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 from solders.pubkey import Pubkey
-from vector_accounts import vector_pools
-from vector_book import Clock, vector_book, vector_reading
+from vector_book import Clock, own_pools, vector_book, vector_reading
 
 from adapters.quotes.book import LiveBook, Sight
 from adapters.quotes.reader import Reading
@@ -86,7 +85,7 @@ async def test_an_answer_is_remembered_until_its_pool_changes() -> None:
     clock = Clock()
     book = vector_book(clock, "raydium_cpmm")
     quotes = service(book, clock)
-    raw = vector_pools("raydium_cpmm")[0]
+    raw = own_pools("raydium_cpmm")[0]
     reading = vector_reading("raydium_cpmm", raw)
     held = book.graph.get(reading.found.address)
     assert held is not None
@@ -113,7 +112,7 @@ async def test_a_stale_pool_is_not_quoted_and_a_resting_one_is() -> None:
     clock.now_us += 3_000_000
     with pytest.raises(StalePool, match="sight of the chain was lost"):
         await quotes.quote(question(pool))
-    book.take([vector_reading("raydium_cpmm", vector_pools("raydium_cpmm")[0], slot=120)])
+    book.take([vector_reading("raydium_cpmm", own_pools("raydium_cpmm")[0], slot=120)])
     again = next(pool for pool, *_ in quotes.pools() if quotes.book.age(pool.address)[1] == 0)
     assert (await quotes.quote(question(again))).stale_us == 0
 
@@ -122,7 +121,7 @@ def test_an_older_reading_changes_nothing() -> None:
     clock = Clock()
     book = vector_book(clock, "raydium_cpmm")
     before = book.graph.pools()
-    assert book.take([vector_reading("raydium_cpmm", vector_pools("raydium_cpmm")[0], slot=99)]) == 0
+    assert book.take([vector_reading("raydium_cpmm", own_pools("raydium_cpmm")[0], slot=99)]) == 0
     assert book.graph.pools() == before
 
 
@@ -130,7 +129,7 @@ async def test_fees_that_follow_the_clock_are_of_now() -> None:
     """A DLMM pool's fee falls while it rests: an hour on its quote is another, without a new reading."""
     clock = Clock()
     book = LiveBook(clock)
-    raws = vector_pools("meteora_dlmm")
+    raws = own_pools("meteora_dlmm")
     book.take([_just_moved(vector_reading("meteora_dlmm", raw)) for raw in raws], Sight(since_us=clock()))
     quotes = service(book, clock)
     wanted = [question(pool, 10**5) for pool, *_ in quotes.pools()]
