@@ -8,9 +8,10 @@ All amounts are base units, all rates parts of 1,000,000 unless a name says othe
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum
 from math import isqrt
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
 from domain.errors import QuoteError
 from domain.market.amm.pool import U64_MAX, TransferFee, check_amount
@@ -19,9 +20,17 @@ from domain.market.amm.transfer_fee import before_transfer_fee, transfer_fee
 RATE: Final = 1_000_000
 """Fee rates are parts of this."""
 
-_quote = (
-    tuple.__new__
-)  # a third faster than the NamedTuple's own constructor: quotes are the search's hot loop
+_quote = tuple.__new__  # a third faster than the NamedTuple's own constructor: quotes are a hot loop
+
+_Extras = tuple[int, TransferFee | None, TransferFee | None]
+"""What is left of the output after the creator's fee, per RATE, and the fees of both mints, input first."""
+
+_NO_EXTRAS: Final[_Extras] = (RATE, None, None)
+
+_Side = tuple[int, int, int, int, int, _Extras]
+"""One direction's state, prepared once and unpacked by every quote: the largest exact input and the largest
+exact output that need no extras (0 where there are some, or nothing can be traded), the reserve sold to and
+the reserve bought from, what is left of the input after the fees on it, per RATE, and the extras."""
 
 
 class CreatorFeeOn(IntEnum):
@@ -33,47 +42,76 @@ class CreatorFeeOn(IntEnum):
 
 
 class ConstantProductQuote(NamedTuple):
-    """What one swap would do.
+    """What one swap would do: the amounts on its way. Every fee is the difference of two neighbours.
 
     Attributes:
         a_to_b: True when token a is sold.
-        amount_in: leaves the user's account. `amount_out`: arrives in it; 0 means the program refuses the
-            swap, since it never takes something for nothing.
-        trade_fee: in the input token. `protocol_rate`, `fund_rate`: shares of it, 10^-6.
-        creator_fee: in the input token when `creator_fee_on_input`, else in the output token.
-        in_transfer_fee, out_transfer_fee: kept by the mints, never reach the other side.
+        amount_in: leaves the user's account.
+        received: arrives in the vault, after the mint's transfer fee.
+        net_in: what the curve prices, after the fees on the input.
+        curve_out: what the curve gives for it.
+        sent: leaves the vault, after the creator's fee on the output.
+        amount_out: arrives in the user's account, after the mint's transfer fee; 0 means the program refuses
+            the swap, since it never takes something for nothing.
+        pool: the one that was asked; its rates divide the fees, which few who search quotes want to know.
     """
 
     a_to_b: bool
     amount_in: int
+    received: int
+    net_in: int
+    curve_out: int
+    sent: int
     amount_out: int
-    trade_fee: int
-    protocol_rate: int
-    fund_rate: int
-    creator_fee: int = 0
-    creator_fee_on_input: bool = True
-    in_transfer_fee: int = 0
-    out_transfer_fee: int = 0
+    pool: ConstantProductPool
+
+    @property
+    def creator_fee_on_input(self) -> bool:
+        """Whether the creator's fee is in the input token, else it is in the output token."""
+        return self.pool.creator_fee_on_input(self.a_to_b)
+
+    @property
+    def creator_fee(self) -> int:
+        """The creator's share of the fees on the input, or the whole fee on the output."""
+        rate = self.pool.creator_rate
+        if rate and self.creator_fee_on_input:
+            return self.fee_in * rate // (self.pool.trade_rate + rate)
+        return self.fee_out
+
+    @property
+    def trade_fee(self) -> int:
+        """The pool's own fee, in the input token."""
+        return self.fee_in - self.creator_fee if self.creator_fee_on_input else self.fee_in
 
     @property
     def protocol_fee(self) -> int:
-        """The protocol's share of the trade fee; few who search quotes ask, so it is not reckoned before."""
-        return self.trade_fee * self.protocol_rate // RATE
+        """The protocol's share of the trade fee."""
+        return self.trade_fee * self.pool.protocol_rate // RATE
 
     @property
     def fund_fee(self) -> int:
         """The fund's share of the trade fee."""
-        return self.trade_fee * self.fund_rate // RATE
+        return self.trade_fee * self.pool.fund_rate // RATE
 
     @property
     def fee_in(self) -> int:
         """The pool's and the creator's fee on the input."""
-        return self.trade_fee + self.creator_fee if self.creator_fee_on_input else self.trade_fee
+        return self.received - self.net_in
 
     @property
     def fee_out(self) -> int:
         """The creator's fee where it is taken from the output."""
-        return 0 if self.creator_fee_on_input else self.creator_fee
+        return self.curve_out - self.sent
+
+    @property
+    def in_transfer_fee(self) -> int:
+        """Kept by the input's mint, never reaches the vault."""
+        return self.amount_in - self.received
+
+    @property
+    def out_transfer_fee(self) -> int:
+        """Kept by the output's mint, never reaches the user."""
+        return self.sent - self.amount_out
 
     @property
     def partial(self) -> bool:
@@ -81,7 +119,8 @@ class ConstantProductQuote(NamedTuple):
         return False
 
 
-class ConstantProductPool(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ConstantProductPool:
     """One pool's tradable state; immutable, so a book of pools can be shared and folded.
 
     Attributes:
@@ -102,53 +141,43 @@ class ConstantProductPool(NamedTuple):
     creator_fee_on: CreatorFeeOn = CreatorFeeOn.INPUT
     transfer_fee_a: TransferFee | None = None
     transfer_fee_b: TransferFee | None = None
+    _selling_a: _Side = field(init=False, repr=False, compare=False)
+    _selling_b: _Side = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare both directions."""
+        a, b, fee_a, fee_b = self.reserve_a, self.reserve_b, self.transfer_fee_a, self.transfer_fee_b
+        object.__setattr__(self, "_selling_a", self._side(True, a, b, fee_a, fee_b))
+        object.__setattr__(self, "_selling_b", self._side(False, b, a, fee_b, fee_a))
 
     def quote_exact_in(self, amount: int, *, a_to_b: bool) -> ConstantProductQuote:
         """Quote a swap that sends exactly `amount`.
 
         Raises:
-            QuoteError: the amount is not a positive u64, or a reserve is empty.
+            QuoteError: the amount is not a positive u64, or the pool cannot trade.
         """
-        if a_to_b:
-            reserve_in, reserve_out, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = (
-                self
-            )
-        else:
-            reserve_out, reserve_in, trade_rate, protocol_rate, fund_rate, creator_rate, _, fee_a, fee_b = (
-                self
-            )
-        if not 0 < amount <= U64_MAX or reserve_in <= 0 or reserve_out <= 0:
-            self._refuse(amount)
-        if creator_rate or fee_a or fee_b:
+        most, _, reserve_in, reserve_out, kept, _ = self._selling_a if a_to_b else self._selling_b
+        if not 0 < amount <= most:
             return self._exact_in_with_extras(amount, a_to_b)
-        fee = (amount * trade_rate + 999_999) // 1_000_000
-        net = amount - fee
+        net = amount * kept // RATE
         out = net * reserve_out // (reserve_in + net)
-        return _quote(
-            ConstantProductQuote,
-            (a_to_b, amount, out, fee, protocol_rate, fund_rate, 0, True, 0, 0),
-        )
+        return _quote(ConstantProductQuote, (a_to_b, amount, amount, net, out, out, out, self))
 
     def quote_exact_out(self, amount: int, *, a_to_b: bool) -> ConstantProductQuote:
         """Quote a swap from which exactly `amount` arrives.
 
         Raises:
-            QuoteError: the amount is not a positive u64, a reserve is empty or holds too little, or the
+            QuoteError: the amount is not a positive u64, the pool cannot trade or holds too little, or the
                 input needed does not fit a u64.
         """
-        if not 0 < amount <= U64_MAX or self.reserve_a <= 0 or self.reserve_b <= 0:
-            self._refuse(amount)
-        if self.creator_rate or self.transfer_fee_a or self.transfer_fee_b:
+        _, most, reserve_in, reserve_out, kept, _ = self._selling_a if a_to_b else self._selling_b
+        if not 0 < amount <= most:
             return self._exact_out_with_extras(amount, a_to_b)
-        reserve_in, reserve_out = self._reserves(a_to_b)
-        net = _net_input(reserve_in, reserve_out, amount)
-        amount_in = -(-net * RATE // (RATE - self.trade_rate))
+        net = (reserve_in * amount - 1) // (reserve_out - amount) + 1
+        amount_in = (net * RATE - 1) // kept + 1
         if amount_in > U64_MAX:
             raise _beyond_u64(amount, amount_in)
-        return _quote(
-            ConstantProductQuote,
-            (a_to_b, amount_in, amount, amount_in - net, self.protocol_rate, self.fund_rate, 0, True, 0, 0),
-        )
+        return _quote(ConstantProductQuote, (a_to_b, amount_in, amount_in, net, amount, amount, amount, self))
 
     def spot_price(self) -> tuple[int, int]:
         """The marginal price before fees: (base units of b, for base units of a).
@@ -156,98 +185,98 @@ class ConstantProductPool(NamedTuple):
         Raises:
             QuoteError: a reserve is empty.
         """
-        if self.reserve_a <= 0 or self.reserve_b <= 0:
-            self._refuse(1)
+        self._check_reserves()
         return self.reserve_b, self.reserve_a
 
     def after(self, quote: ConstantProductQuote) -> ConstantProductPool:
         """Give the pool after `quote` was carried out; fees owed to others leave the reserves."""
-        kept = quote.protocol_fee + quote.fund_fee
-        creator_in = quote.creator_fee if quote.creator_fee_on_input else 0
-        gained = quote.amount_in - quote.in_transfer_fee - kept - creator_in
-        paid = quote.amount_out + quote.out_transfer_fee + quote.fee_out
+        trade_fee = quote.trade_fee
+        kept = trade_fee * self.protocol_rate // RATE + trade_fee * self.fund_rate // RATE
+        gained = quote.net_in + trade_fee - kept
+        paid = quote.curve_out
         if quote.a_to_b:
-            return self._replace(reserve_a=self.reserve_a + gained, reserve_b=self.reserve_b - paid)
-        return self._replace(reserve_a=self.reserve_a - paid, reserve_b=self.reserve_b + gained)
+            return self._with_reserves(self.reserve_a + gained, self.reserve_b - paid)
+        return self._with_reserves(self.reserve_a - paid, self.reserve_b + gained)
+
+    def creator_fee_on_input(self, a_to_b: bool) -> bool:
+        """Whether a swap in this direction pays the creator in the token it sends."""
+        return self.creator_fee_on == CreatorFeeOn.INPUT or (
+            (self.creator_fee_on == CreatorFeeOn.ONLY_A) == a_to_b
+        )
+
+    def _with_reserves(self, reserve_a: int, reserve_b: int) -> ConstantProductPool:
+        return ConstantProductPool(
+            reserve_a,
+            reserve_b,
+            self.trade_rate,
+            self.protocol_rate,
+            self.fund_rate,
+            self.creator_rate,
+            self.creator_fee_on,
+            self.transfer_fee_a,
+            self.transfer_fee_b,
+        )
+
+    def _side(
+        self,
+        a_to_b: bool,
+        reserve_in: int,
+        reserve_out: int,
+        mint_in: TransferFee | None,
+        mint_out: TransferFee | None,
+    ) -> _Side:
+        kept_in, kept_out = RATE - self.trade_rate, RATE
+        if self.creator_rate and self.creator_fee_on_input(a_to_b):
+            kept_in -= self.creator_rate
+        else:
+            kept_out -= self.creator_rate
+        extras = (kept_out, mint_in, mint_out)
+        if extras != _NO_EXTRAS or kept_in <= 0 or reserve_in <= 0 or reserve_out <= 0:
+            return 0, 0, reserve_in, reserve_out, kept_in, extras
+        return U64_MAX, min(U64_MAX, reserve_out - 1), reserve_in, reserve_out, kept_in, extras
 
     def _exact_in_with_extras(self, amount: int, a_to_b: bool) -> ConstantProductQuote:
-        reserve_in, reserve_out = self._reserves(a_to_b)
-        fee_in, fee_out = self._transfer_fees(a_to_b)
-        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
-        in_transfer_fee = transfer_fee(amount, fee_in)
-        curve_in = amount - in_transfer_fee
-        rate = self.trade_rate + self.creator_rate if on_input else self.trade_rate
-        total_fee = -(-curve_in * rate // RATE)
-        creator_fee = self._creator_share(total_fee) if on_input else 0
-        trade_fee = total_fee - creator_fee
-        net = curve_in - total_fee
-        curve_out = net * reserve_out // (reserve_in + net)
-        if not on_input:
-            creator_fee = -(-curve_out * self.creator_rate // RATE)
-            curve_out -= creator_fee
-        out_transfer_fee = transfer_fee(curve_out, fee_out)
-        return ConstantProductQuote(
-            a_to_b,
-            amount,
-            curve_out - out_transfer_fee,
-            trade_fee,
-            self.protocol_rate,
-            self.fund_rate,
-            creator_fee,
-            on_input,
-            in_transfer_fee,
-            out_transfer_fee,
-        )
+        reserve_in, reserve_out, kept_in, (kept_out, mint_in, mint_out) = self._checked(amount, a_to_b)
+        received = amount - transfer_fee(amount, mint_in)
+        net = received * kept_in // RATE
+        out = net * reserve_out // (reserve_in + net)
+        sent = out * kept_out // RATE
+        arrives = sent - transfer_fee(sent, mint_out)
+        return ConstantProductQuote(a_to_b, amount, received, net, out, sent, arrives, self)
 
     def _exact_out_with_extras(self, amount: int, a_to_b: bool) -> ConstantProductQuote:
-        reserve_in, reserve_out = self._reserves(a_to_b)
-        fee_in, fee_out = self._transfer_fees(a_to_b)
-        on_input = _creator_fee_on_input(self.creator_fee_on, a_to_b)
-        gross_out = before_transfer_fee(amount, fee_out)
-        curve_out = gross_out if on_input else _before_fee(gross_out, self.creator_rate)
-        net = _net_input(reserve_in, reserve_out, curve_out)
-        curve_in = _before_fee(net, self.trade_rate + self.creator_rate if on_input else self.trade_rate)
-        total_fee = curve_in - net
-        creator_fee = self._creator_share(total_fee) if on_input else curve_out - gross_out
-        amount_in = before_transfer_fee(curve_in, fee_in)
+        reserve_in, reserve_out, kept_in, (kept_out, mint_in, mint_out) = self._checked(amount, a_to_b)
+        sent = before_transfer_fee(amount, mint_out)
+        out = -(-sent * RATE // kept_out)
+        if out >= reserve_out:
+            raise QuoteError(f"a swap that pays {out} was asked of a reserve of {reserve_out}: ask for less")
+        net = -(-reserve_in * out // (reserve_out - out))
+        received = -(-net * RATE // kept_in)
+        amount_in = before_transfer_fee(received, mint_in)
         if amount_in > U64_MAX:
             raise _beyond_u64(amount, amount_in)
-        return ConstantProductQuote(
-            a_to_b,
-            amount_in,
-            amount,
-            total_fee - creator_fee if on_input else total_fee,
-            self.protocol_rate,
-            self.fund_rate,
-            creator_fee,
-            on_input,
-            amount_in - curve_in,
-            gross_out - amount,
-        )
+        return ConstantProductQuote(a_to_b, amount_in, received, net, out, sent, amount, self)
 
-    def _reserves(self, a_to_b: bool) -> tuple[int, int]:
-        return (self.reserve_a, self.reserve_b) if a_to_b else (self.reserve_b, self.reserve_a)
+    def _checked(self, amount: int, a_to_b: bool) -> tuple[int, int, int, _Extras]:
+        """What the long way needs of a direction.
 
-    def _transfer_fees(self, a_to_b: bool) -> tuple[TransferFee | None, TransferFee | None]:
-        fees = (self.transfer_fee_a, self.transfer_fee_b)
-        return fees if a_to_b else (fees[1], fees[0])
-
-    def _creator_share(self, total_fee: int) -> int:
-        rate = self.trade_rate + self.creator_rate
-        return total_fee * self.creator_rate // rate if rate else 0
-
-    def _refuse(self, amount: int) -> NoReturn:
+        Raises:
+            QuoteError: the amount is not a positive u64, or the pool cannot trade.
+        """
         check_amount(amount)
-        raise QuoteError(f"the pool's reserves are {self.reserve_a} and {self.reserve_b}: it cannot trade")
+        self._check_reserves()
+        _, _, reserve_in, reserve_out, kept_in, extras = self._selling_a if a_to_b else self._selling_b
+        if kept_in <= 0 or extras[0] <= 0:
+            raise QuoteError(
+                f"the pool's fees are {self.trade_rate} and {self.creator_rate} of {RATE}: they leave nothing"
+            )
+        return reserve_in, reserve_out, kept_in, extras
 
-
-def amount_out(reserve_in: int, reserve_out: int, amount_in: int, trade_rate: int) -> int:
-    """Output of an exact-in swap where nobody but the pool takes a fee: the search's inner loop.
-
-    Equals `quote_exact_in(...).amount_out` for a pool without creator and transfer fees.
-    """
-    net = amount_in - -(-amount_in * trade_rate // RATE)
-    return net * reserve_out // (reserve_in + net)
+    def _check_reserves(self) -> None:
+        if self.reserve_a <= 0 or self.reserve_b <= 0:
+            raise QuoteError(
+                f"the pool's reserves are {self.reserve_a} and {self.reserve_b}: it cannot trade"
+            )
 
 
 def amount_in_to_price(pool: ConstantProductPool, price_b: int, price_a: int) -> tuple[int, bool]:
@@ -283,23 +312,6 @@ def _stays_within(pool: ConstantProductPool, amount: int, a_to_b: bool, price_b:
     after = pool.after(pool.quote_exact_in(amount, a_to_b=a_to_b))
     cross = after.reserve_b * price_a - price_b * after.reserve_a
     return cross >= 0 if a_to_b else cross <= 0
-
-
-def _creator_fee_on_input(fee_on: CreatorFeeOn, a_to_b: bool) -> bool:
-    return fee_on == CreatorFeeOn.INPUT or (fee_on == CreatorFeeOn.ONLY_A) == a_to_b
-
-
-def _before_fee(after: int, rate: int) -> int:
-    return -(-after * RATE // (RATE - rate)) if rate else after
-
-
-def _net_input(reserve_in: int, reserve_out: int, curve_out: int) -> int:
-    """What the curve asks for `curve_out`, before fees."""
-    if curve_out >= reserve_out:
-        raise QuoteError(
-            f"a swap that pays {curve_out} was asked of a reserve of {reserve_out}: ask for less"
-        )
-    return -(-reserve_in * curve_out // (reserve_out - curve_out))
 
 
 def _beyond_u64(amount: int, amount_in: int) -> QuoteError:

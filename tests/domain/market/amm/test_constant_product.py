@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from amm_checks.cases import quotable
 from hypothesis import given
@@ -14,7 +16,6 @@ from domain.market.amm.constant_product import (
     ConstantProductPool,
     CreatorFeeOn,
     amount_in_to_price,
-    amount_out,
 )
 from domain.market.amm.pool import TransferFee
 
@@ -66,7 +67,7 @@ def test_a_swap_never_makes_the_product_of_the_reserves_smaller(
 def test_paying_what_exact_out_asks_brings_at_least_what_was_wanted(
     pool: ConstantProductPool, wanted: int, a_to_b: bool
 ) -> None:
-    plain = pool._replace(transfer_fee_a=None)
+    plain = replace(pool, transfer_fee_a=None)
     try:
         asked = plain.quote_exact_out(wanted, a_to_b=a_to_b)
     except QuoteError:
@@ -74,11 +75,39 @@ def test_paying_what_exact_out_asks_brings_at_least_what_was_wanted(
     assert plain.quote_exact_in(asked.amount_in, a_to_b=a_to_b).amount_out >= wanted
 
 
-@given(pool=plain_pools, amount=st.integers(1, 10**14), a_to_b=st.booleans())
-def test_the_search_function_equals_the_quote(pool: ConstantProductPool, amount: int, a_to_b: bool) -> None:
-    reserves = (pool.reserve_a, pool.reserve_b) if a_to_b else (pool.reserve_b, pool.reserve_a)
+@given(pool=pools, amount=st.integers(1, 2**63), a_to_b=st.booleans())
+def test_every_unit_sold_and_paid_is_accounted_for(
+    pool: ConstantProductPool, amount: int, a_to_b: bool
+) -> None:
+    """What leaves the user is in the reserve, with somebody who takes a fee, or with the mint."""
     quote = pool.quote_exact_in(amount, a_to_b=a_to_b)
-    assert amount_out(*reserves, amount, pool.trade_rate) == quote.amount_out
+    after = pool.after(quote)
+    gained, paid = after.reserve_a - pool.reserve_a, pool.reserve_b - after.reserve_b
+    if not a_to_b:
+        gained, paid = -paid, -gained
+    owed = quote.protocol_fee + quote.fund_fee + quote.fee_in - quote.trade_fee
+    assert quote.amount_in == gained + owed + quote.in_transfer_fee
+    assert paid == quote.amount_out + quote.fee_out + quote.out_transfer_fee
+    assert quote.fee_in + quote.fee_out == quote.trade_fee + quote.creator_fee
+
+
+@given(pool=plain_pools, amount=st.integers(1, 10**14), a_to_b=st.booleans())
+def test_the_short_way_of_a_plain_pool_gives_what_the_long_way_gives(
+    pool: ConstantProductPool, amount: int, a_to_b: bool
+) -> None:
+    """A mint's fee of nothing sends the same swap through the long way."""
+    charged = replace(pool, transfer_fee_a=TransferFee(0, 0), transfer_fee_b=TransferFee(0, 0))
+
+    def answers(asked: ConstantProductPool) -> list[tuple[int, ...] | None]:
+        found: list[tuple[int, ...] | None] = []
+        for quote in (asked.quote_exact_in, asked.quote_exact_out):
+            try:
+                found.append(quote(amount, a_to_b=a_to_b)[:-1])
+            except QuoteError:
+                found.append(None)
+        return found
+
+    assert answers(pool) == answers(charged)
 
 
 @given(pool=plain_pools, amount=st.integers(1, 10**14))
@@ -94,8 +123,8 @@ def test_moving_to_a_price_stops_just_before_it(pool: ConstantProductPool, price
     """One base unit more would carry the pool past the target."""
     scale = 10**6
     if max(pool.reserve_a, pool.reserve_b) * 10**9 > 2**62:
-        pool = pool._replace(
-            reserve_a=pool.reserve_a % 10**8 + 10**6, reserve_b=pool.reserve_b % 10**8 + 10**6
+        pool = replace(
+            pool, reserve_a=pool.reserve_a % 10**8 + 10**6, reserve_b=pool.reserve_b % 10**8 + 10**6
         )
     amount, a_to_b = amount_in_to_price(pool, price, scale)
 
@@ -122,3 +151,27 @@ def test_an_empty_pool_quotes_nothing() -> None:
         ConstantProductPool(0, 5, 2_500).quote_exact_in(1, a_to_b=True)
     with pytest.raises(QuoteError, match="two filled reserves"):
         amount_in_to_price(ConstantProductPool(0, 5, 2_500), 1, 1)
+
+
+def test_fees_that_leave_nothing_are_refused() -> None:
+    """A config as no program writes it, but bytes can say anything."""
+    free = ConstantProductPool(10**9, 10**9, 0)
+    for greedy in (
+        replace(free, trade_rate=10**6),
+        replace(free, trade_rate=999_000, creator_rate=1_000),
+        replace(free, creator_rate=10**6, creator_fee_on=CreatorFeeOn.ONLY_B),
+    ):
+        with pytest.raises(QuoteError, match="leave nothing"):
+            greedy.quote_exact_in(1_000, a_to_b=True)
+        with pytest.raises(QuoteError, match="leave nothing"):
+            greedy.quote_exact_out(1_000, a_to_b=True)
+
+
+def test_an_exact_output_is_bounded_by_the_reserve_and_by_a_u64() -> None:
+    for mint_fee in (None, TransferFee(0, 0)):
+        pool = ConstantProductPool(2**63, 1_000, 2_500, transfer_fee_b=mint_fee)
+        assert pool.quote_exact_out(1, a_to_b=True).amount_in > 2**63 // 1_000
+        with pytest.raises(QuoteError, match="a reserve of 1000: ask for less"):
+            pool.quote_exact_out(1_000, a_to_b=True)
+        with pytest.raises(QuoteError, match="above 2\\^64"):
+            pool.quote_exact_out(999, a_to_b=True)
