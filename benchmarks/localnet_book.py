@@ -1,4 +1,4 @@
-"""A local chain in this process and a book of its pools that quotes alone move: of the benchmark `localnet`."""
+"""A local chain in this process and a book of its pools that quotes alone move: for benchmark `localnet`."""
 
 from __future__ import annotations
 

@@ -173,13 +173,12 @@ class TransactionMethods:
             params.texts(0, at_most=MAX_STATUSES),
             params.config(1).flag("searchTransactionHistory"),
         )
-        found = [
-            self._status(self._ledger.status(parse_signature(name), search_history=search)) for name in names
-        ]
-        return in_context(self._ledger.blocks.open, found)
+        block = self._ledger.blocks.at(Commitment.PROCESSED)
+        found = [self._ledger.status(parse_signature(name), search_history=search) for name in names]
+        return in_context(block, [self._status(executed, block) for executed in found])
 
-    def _status(self, executed: Executed | None) -> Json | None:
-        if executed is None:
+    def _status(self, executed: Executed | None, block: Block) -> Json | None:
+        if executed is None or executed.slot > block.slot:
             return None
         commitment = self._ledger.commitment_of(executed.slot)
         final = commitment is Commitment.FINALIZED

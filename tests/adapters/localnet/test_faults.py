@@ -88,6 +88,8 @@ async def test_a_stale_node_answers_of_the_past(node: Node) -> None:
     processed = {"commitment": "processed"}
     assert await node.ok("getSlot", processed) == slot - 8
     assert (await node.ok("getBalance", str(STRANGER), processed))["value"] == 0
+    names = [str(signed.signatures[0])]
+    assert (await node.ok("getSignatureStatuses", names))["value"] == [None]
     new = node.chain.sign(node.chain.pay(STRANGER, SOL), node.chain.unique())
     code, said = await node.refused("sendTransaction", in_base64(new), FAST)
     assert (code, "Blockhash not found" in said) == (-32002, True)
