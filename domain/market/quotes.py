@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from domain.chain import Address, Mint, Slot
-from domain.errors import QuoteError
+from domain.errors import NoRoute, QuoteError
 from domain.market.amm.pool import PPM, check_amount, price_impact_ppm
 from domain.market.routing.graph import Hop, Path
 from domain.market.routing.routes import MAX_LEGS, MAX_PARTS, Route
@@ -102,7 +102,11 @@ class Quotation(NamedTuple):
 
 
 def quotation(route: Route) -> Quotation:
-    """A route as an answer, as of its own readings: who gives it out says how old they are."""
+    """A route as an answer, as of its own readings: who gives it out says how old they are.
+
+    Raises:
+        NoRoute: a pool would not take what its own answer asks for, so small is the amount.
+    """
     paths = tuple(tuple(_leg(path, place) for place in range(len(path.hops))) for path in route.paths)
     amount_in = route.amount_in
     weighed = sum(path.amount_in * _impact_ppm(legs) for path, legs in zip(route.paths, paths, strict=True))
@@ -122,7 +126,10 @@ def quotation(route: Route) -> Quotation:
 def _leg(path: Path, place: int) -> QuotedLeg:
     hop: Hop = path.hops[place]
     amount_in, amount_out = path.amounts[place], path.amounts[place + 1]
-    quote = hop.pool.pool.quote_exact_in(amount_in, a_to_b=hop.a_to_b)
+    try:
+        quote = hop.pool.pool.quote_exact_in(amount_in, a_to_b=hop.a_to_b)
+    except QuoteError as error:
+        raise NoRoute(f"pool {hop.pool.address} would refuse its part of the route: {error}") from error
     return QuotedLeg(
         hop.pool.address,
         hop.pool.protocol,

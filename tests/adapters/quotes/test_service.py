@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,23 @@ async def test_what_nobody_can_answer_is_refused_in_words() -> None:
         with pytest.raises(kind, match=says):
             await quotes.quote(request)
     assert not quotes._answers
+
+
+async def test_every_amount_is_answered_or_has_no_route() -> None:
+    """All pools of all programs, both directions, both modes: what is given is kept to, the rest is said."""
+    clock = Clock()
+    quotes = service(vector_book(clock), clock)
+    given = 0
+    for pool, *_ in quotes.pools():
+        for amount in (1, 1_000, 10**9, 2**64 - 1):
+            for exact_in in (True, False):
+                request = question(pool, amount)._replace(exact_in=exact_in)
+                for asked in (request, request._replace(mint_in=pool.mint_b, mint_out=pool.mint_a)):
+                    with contextlib.suppress(NoRoute):
+                        found = await quotes.quote(asked)
+                        assert (found.amount_in if exact_in else found.amount_out) == amount
+                        given += 1
+    assert given > 500
 
 
 async def test_a_batch_answers_each_in_its_place() -> None:
