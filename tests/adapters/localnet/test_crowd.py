@@ -13,7 +13,7 @@ from localnets import NOW_US
 from adapters.localnet.crowd import Crowd, RandomMarket, RecordedMarket
 from adapters.localnet.faucet import Faucet
 from adapters.localnet.founding import LAMPORTS_PER_SOL, Pool
-from adapters.localnet.genesis import DEFAULT_PRICE, create_world
+from adapters.localnet.genesis import DEFAULT_PRICE, OPENERS, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.klines import HEADER, read_klines
 from adapters.localnet.ledger import Ledger
@@ -146,3 +146,25 @@ def test_real_prices_open_gaps_that_pay() -> None:
     if not files:
         pytest.skip(f"no recorded market under {SHARED}: set DAYBOOK_SHARED")
     assert run_crowd(200, files[-1])[2] > 5
+
+
+def test_the_crowd_moves_pools_of_every_protocol_to_the_market() -> None:
+    """Each trade lands; at the end no pool stands further from the market than its fee and a large order."""
+    ledger = Ledger(lambda: NOW_US)
+    world = create_world(ledger, seed=1, pools=dict.fromkeys(OPENERS, 1))
+    rng = Random(5)
+    market = RandomMarket(rng, DEFAULT_PRICE, len(world.pools))
+    crowd = Crowd(ledger, Faucet(ledger, world.faucet), world.pools, market, seed=1, rng=rng)
+    traded = set()
+    for number in range(180):
+        executed = crowd.trade(NOW_US)
+        if executed is not None:
+            assert executed.outcome.error is None, executed.outcome.logs
+            traded.add(executed.loaded.instructions[-1].program_id)
+        if number % 4 == 0:
+            ledger.advance()
+    assert len(traded) == len(OPENERS)
+    for pool in world.pools:
+        found = PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))
+        units_b, units_a = found.spot_price()
+        assert abs(units_b * LAMPORTS_PER_SOL / units_a / market.price(NOW_US) - 1) < 0.025
