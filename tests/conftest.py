@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 from databases import fresh_database
+from hypothesis import HealthCheck, settings
 
 from adapters.embedded.stack import StackUrls, attach
+
+# the same examples in every run, and no verdict on the clock: a busy machine is no failure
+settings.register_profile(
+    "daybook", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("daybook")
 
 
 @pytest.fixture(scope="session")

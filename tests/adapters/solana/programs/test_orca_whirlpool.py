@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amm_checks.cases import address_of, time_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 from tick_pool_cases import Chain, as_vector, changed, read_around, request_of
@@ -276,7 +276,6 @@ LIVELY_CHAIN = known_of(LIVELY)
 THERE = sorted((key for key, account in LIVELY_CHAIN.items() if account), key=str)
 
 
-@settings(deadline=None)  # damaged constants may make many small groups
 @given(data=st.data(), key=st.sampled_from(THERE), amount=st.integers(1, 2**64 - 1))
 def test_nothing_but_a_refusal_escapes_a_damaged_pool(data: st.DataObject, key: Pubkey, amount: int) -> None:
     account, pool_key = LIVELY_CHAIN[key], address_of(LIVELY)
