@@ -46,13 +46,16 @@ class Launcher:
         self, endpoint: Endpoint, method: str, params: bytes, timeout_s: float
     ) -> asyncio.Task[Outcome]:
         """Ask an endpoint in a task of its own."""
-        task = asyncio.create_task(self._attempt(endpoint, method, params, timeout_s))
+        began = self._transport.begin(endpoint)
+        task = asyncio.create_task(self._attempt(endpoint, began, method, params, timeout_s))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _attempt(self, endpoint: Endpoint, method: str, params: bytes, timeout_s: float) -> Outcome:
-        outcome = await self._transport.call(endpoint, method, params, timeout_s)
+    async def _attempt(
+        self, endpoint: Endpoint, began: float, method: str, params: bytes, timeout_s: float
+    ) -> Outcome:
+        outcome = await self._transport.call(endpoint, began, method, params, timeout_s)
         self._metrics.attempt(endpoint.name, outcome.kind)
         if outcome.kind is not Kind.ANSWERED:
             self.chooser.forget()

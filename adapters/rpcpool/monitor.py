@@ -87,7 +87,8 @@ class Monitor:
             return None
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        return await self._transport.call(endpoint, "getSlot", _PARAMS, self._timeout_s)
+        began = self._transport.begin(endpoint)
+        return await self._transport.call(endpoint, began, "getSlot", _PARAMS, self._timeout_s)
 
     def _note(self, endpoint: Endpoint, outcome: Outcome | None, slot: int | None) -> None:
         if outcome is None or outcome.kind is Kind.LIMITED:

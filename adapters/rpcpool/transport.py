@@ -60,12 +60,21 @@ class Transport:
         for session in self._sessions.values():
             await session.close()
 
-    async def call(self, endpoint: Endpoint, method: str, params: bytes, timeout_s: float) -> Outcome:
-        """Ask once; what came of it is also noted at the endpoint's breaker, bucket and health."""
+    def begin(self, endpoint: Endpoint) -> float:
+        """Count a call as begun; gives the clock's reading, for `call`.
+
+        In the step that chooses the endpoint, lest many calls be chosen for one token.
+        """
         began = self._clock()
         endpoint.bucket.take(began)
         endpoint.breaker.started(began)
         endpoint.in_flight += 1
+        return began
+
+    async def call(
+        self, endpoint: Endpoint, began: float, method: str, params: bytes, timeout_s: float
+    ) -> Outcome:
+        """Ask once; what came of it is also noted at the endpoint's breaker, bucket and health."""
         try:
             outcome = await self._exchange(endpoint, method, params, timeout_s)
         except asyncio.CancelledError:
@@ -130,7 +139,9 @@ def interpret(name: str, status: int, headers: Mapping[str, str], body: bytes) -
         return Outcome(Kind.LIMITED, name, found="HTTP 429", retry_after_s=pause_s)
     try:
         answer = _BODY.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        if not body.isascii():
+            body.decode()  # the parts are passed on unread: they must be text for the client too
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _unreadable(name, status)
     error = bytes(answer.error)
     if error not in (b"", b"null"):
