@@ -16,7 +16,7 @@ from adapters.rpcpool.pool import PoolOptions, RpcPool, open_pool
 from api.rpc_app import create_rpc_app
 from daybook.web import listen, serving
 
-Mode = Literal["ok", "cut", "hang", "limited", "broken", "garbage", "unhealthy", "forbidden"]
+Mode = Literal["ok", "cut", "hang", "limited", "broken", "garbage", "mangled", "unhealthy", "forbidden"]
 
 
 @dataclass(eq=False)
@@ -25,11 +25,12 @@ class Node:
 
     Attributes:
         mode: ok answers; cut closes the connection; hang never answers; limited is HTTP 429; broken is
-            HTTP 500; garbage is no JSON; unhealthy is -32005; forbidden is HTTP 403.
+            HTTP 500; garbage is no JSON; mangled is no UTF-8; unhealthy is -32005; forbidden is HTTP 403.
         answers: result or `Refused` by method, or a function of the params.
         retry_after: of HTTP 429.
         calls: methods that arrived.
         takes_subscriptions: whether ...Subscribe is confirmed; "silent" never answers.
+        refused: kinds of subscription that are not confirmed in any case.
     """
 
     slot: int = 1_000
@@ -38,6 +39,7 @@ class Node:
     retry_after: str | None = None
     takes_subscriptions: bool | Literal["silent"] = True
     heartbeat: bool = True
+    refused: frozenset[str] = frozenset()
     port: int = 0
     calls: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -122,6 +124,8 @@ class Node:
             return web.Response(status=403, text="no")
         elif self.mode == "garbage":
             return web.Response(text="<html>hello</html>")
+        elif self.mode == "mangled":
+            return web.Response(body=b'{"jsonrpc":"2.0","id":1,"result":"\xff\xfe"}')
         return web.json_response({"jsonrpc": "2.0", "id": asked["id"], **self._answer(asked)})
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +161,8 @@ class Node:
             return {**answer, "result": held.pop(asked["params"][0], None) is not None}
         if self.takes_subscriptions == "silent":
             return None
-        if not self.takes_subscriptions or (method == "slotSubscribe" and not self.heartbeat):
+        unserved = method == "slotSubscribe" and not self.heartbeat
+        if not self.takes_subscriptions or unserved or method.removesuffix("Subscribe") in self.refused:
             return {**answer, "error": {"code": -32601, "message": "Method not found"}}
         self.next_id += 1
         held[self.next_id] = (method, asked["params"])

@@ -9,6 +9,7 @@ from typing import Final
 from adapters.rpcpool.breaker import Circuit, CircuitBreaker
 from adapters.rpcpool.bucket import TokenBucket
 from adapters.rpcpool.health import EndpointHealth
+from adapters.rpcpool.slots import Standing
 from adapters.solana.jsonrpc import checked_url, where
 from domain.errors import SetupError
 
@@ -86,7 +87,7 @@ class Endpoint:
             return circuit.value
         if self.health.rank == 0:
             return "ok"
-        return "failing" if self.health.standing.value != "lagging" else "lagging"
+        return "lagging" if self.health.standing is Standing.LAGGING else "failing"
 
 
 def named(configs: list[EndpointConfig], now: float) -> list[Endpoint]:

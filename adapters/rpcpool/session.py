@@ -22,6 +22,7 @@ from adapters.rpcpool.endpoint import Endpoint
 from adapters.rpcpool.methods import SUBSCRIBE, UNSUBSCRIBE
 from adapters.rpcpool.metrics import PoolMetrics
 from adapters.rpcpool.outcome import Answer, failure
+from adapters.rpcpool.slots import Standing
 from adapters.rpcpool.subscription import Subscription
 from adapters.rpcpool.upstream import Frame, Silent, Upstream, upstream
 
@@ -191,7 +192,7 @@ class Session:
             return f"connection lost ({type(error).__name__})"
         except Silent as silent:
             return str(silent)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return "it sent something that is no JSON-RPC"
         finally:
             self._upstream = None
@@ -216,7 +217,7 @@ class Session:
 
     def _should_move(self, endpoint: Endpoint) -> bool:
         """Whether what it tells is old or not to be believed, and somebody else is better."""
-        if endpoint.health.standing.value == "trusted":
+        if endpoint.health.standing is Standing.TRUSTED:
             return False
         now = self._clock()
         return any(one.rank(now) == 0 and one.name not in self._failed for one in self._endpoints)
@@ -265,11 +266,18 @@ class Session:
             subscription.answer(Answer(error=error or b'{"code":-32603,"message":"refused"}'))
             return None
         subscription.refused_by.add(connection.endpoint.name)
-        if {one.name for one in self._endpoints} <= subscription.refused_by:
-            self._forget(subscription)
-            self._push(subscription.gap("ended", "no endpoint takes it over", self._wall_clock()))
-            return None
-        return f"it refuses {subscription.kind}Subscribe"
+        if self._may_take_over(subscription):
+            return f"it refuses {subscription.kind}Subscribe"
+        self._forget(subscription)
+        self._push(subscription.gap("ended", "no endpoint takes it over", self._wall_clock()))
+        return None
+
+    def _may_take_over(self, subscription: Subscription) -> bool:
+        """Whether somebody within reach has not refused it: else one would cost all others their sight."""
+        now = self._clock()
+        return any(
+            one.name not in subscription.refused_by and one.ws_breaker.admits(now) for one in self._endpoints
+        )
 
     def _notify(self, connection: Upstream, method: str, node_id: int, result: bytes) -> None:
         subscription = connection.by_node_id.get(node_id)

@@ -108,6 +108,8 @@ class Upstream:
         except TimeoutError:
             raise Silent("it is connected and says nothing") from None
         self._heard_at = self._now()
+        if not frame.isascii():
+            frame.decode()  # its result is passed on unread: it must be text for the client too
         return _FRAME.decode(frame)
 
     def _deadline(self) -> float | None:

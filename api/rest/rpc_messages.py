@@ -66,6 +66,11 @@ class Malformed:
 
 def read_body(body: bytes) -> Call | Malformed | list[Call | Malformed]:
     """Read a request or a batch of them."""
+    try:
+        if not body.isascii():
+            body.decode()  # ids and params are passed on unread
+    except UnicodeDecodeError:
+        return Malformed(PARSE_ERROR, "Parse error: the body is no UTF-8 text")
     if not body.lstrip(b" \t\r\n").startswith(b"["):
         return read_request(body)
     try:

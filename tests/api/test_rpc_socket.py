@@ -83,6 +83,8 @@ async def test_bad_messages_are_answered_and_the_connection_lives() -> None:
         for message, code in [("{", -32700), ("7", -32600), ('[{"id":1}]', -32600)]:
             await connection.send(message)
             assert json.loads(await connection.recv())["error"]["code"] == code
+        await connection.send(b'{"jsonrpc":"2.0","id":"\xff","method":"getSlot"}')
+        assert json.loads(await connection.recv())["error"]["code"] == -32700
         await connection.send(b'{"jsonrpc":"2.0","id":5,"method":"getSlot"}')
         assert json.loads(await connection.recv())["id"] == 5
         assert (await ask(connection, "nonsenseSubscribe"))["error"]["code"] == -32601

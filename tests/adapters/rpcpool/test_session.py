@@ -201,6 +201,38 @@ async def test_what_nobody_takes_over_ends_with_a_notice() -> None:
         await until(lambda: (number, "ended") in client.gaps())
 
 
+async def test_a_refusal_costs_the_others_no_endless_moves_when_nobody_else_can_be_reached() -> None:
+    """The one is ended with a notice; the other is served on by the endpoint that refuses the one."""
+    async with nodes(2) as them, pool_over(them) as pool, client_of(pool) as client:
+        kept, refused = await client.number("account", "a"), await client.number("logs", "all")
+        first = serving(them)
+        [second] = [node for node in them if node is not first]
+        second.refused = frozenset({"logs"})
+        await first.die()
+        await until(lambda: (refused, "ended") in client.gaps())
+        await until(lambda: second.subscribed("account") == 1)
+        await until(lambda: client.gaps().count((kept, "lost")) == client.gaps().count((kept, "restored")))
+        await second.notify("account", account(7))
+        await until(lambda: client.told("account"))
+        assert client.told("account")[-1] == (kept, account(7))
+        assert second.subscribed("logs") == 0
+
+
+async def test_an_endpoint_that_sends_no_text_is_left() -> None:
+    """A result is passed on unread: were it no UTF-8, the client's own connection would break."""
+    async with nodes(2) as them, pool_over(them) as pool, client_of(pool) as client:
+        number = await client.number("account", "a")
+        mangled = serving(them)
+        [(socket, held)] = mangled.sockets.items()
+        node_id = next(node_id for node_id, (method, _) in held.items() if method == "accountSubscribe")
+        await socket.send_bytes(
+            b'{"method":"accountNotification","params":{"subscription":%d,"result":"\xff"}}' % node_id
+        )
+        await until(lambda: (number, "restored") in client.gaps())
+        assert client.told("account") == []
+        assert serving(them) is not mangled
+
+
 async def test_a_node_that_never_confirms_is_an_error_in_time() -> None:
     limits = SessionLimits(confirm_s=0.2)
     silent = nodes(1, takes_subscriptions="silent")
