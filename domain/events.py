@@ -126,8 +126,9 @@ class RecordedEvent(NamedTuple):
         topic: the event type's stable name.
         class_version: the schema version it was written with.
         recorded_at: microseconds since the epoch, by the recorder's clock.
-        event_id: derived from stream and version, so a copy is known as a copy anywhere.
-        cause: correlation, causation and actor.
+        correlation: the correlation id's 16 bytes; few readers look at it, and `cause` has it as an id.
+        causation: the causation id's 16 bytes, where it has one.
+        actor: who appended it.
         slot: the slot it speaks of, where it speaks of the chain.
         event: the typed facts, in today's shape.
     """
@@ -138,14 +139,26 @@ class RecordedEvent(NamedTuple):
     topic: str
     class_version: int
     recorded_at: int
-    event_id: UUID
-    cause: Cause
+    correlation: bytes
+    causation: bytes | None
+    actor: str
     slot: Slot | None
     event: Any
 
+    @property
+    def event_id(self) -> UUID:
+        """Derived from stream and version, so a copy is known as a copy anywhere."""
+        return event_id(self.stream, self.version)
+
+    @property
+    def cause(self) -> Cause:
+        """Correlation, causation and actor."""
+        led_by = self.causation
+        return Cause(UUID(bytes=self.correlation), None if led_by is None else UUID(bytes=led_by), self.actor)
+
     def leads_to(self, actor: str) -> Cause:
         """The cause of whatever `actor` appends because of this event: same story, one step on."""
-        return Cause(self.cause.correlation_id, self.event_id, actor)
+        return Cause(UUID(bytes=self.correlation), self.event_id, actor)
 
 
 def event_id(stream: str, version: int) -> UUID:

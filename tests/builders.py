@@ -20,7 +20,7 @@ from domain.chain import (
     Signature,
     Slot,
 )
-from domain.events import AggregateEvent, Cause, RecordedEvent, derived_id, event_id, to_datetime
+from domain.events import AggregateEvent, RecordedEvent, derived_id, to_datetime
 from domain.market.events import PoolFees, PoolUpdated
 from domain.money import Lamports
 from domain.trading.events import (
@@ -103,8 +103,9 @@ class History:
             topic=event.TOPIC,
             class_version=event.class_version,
             recorded_at=self.now,
-            event_id=event_id(stream, version),
-            cause=Cause(correlation, causation, actor),
+            correlation=correlation.bytes,
+            causation=None if causation is None else causation.bytes,
+            actor=actor,
             slot=None if slot is None else Slot(slot),
             event=event,
         )

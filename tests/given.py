@@ -12,7 +12,7 @@ from uuid import UUID
 from eventsourcing.domain import BaseAggregate
 
 from domain.chain import USDC, WSOL, Address, BlockHeight, Mint, Signature, Slot
-from domain.events import Cause, RecordedEvent, event_id
+from domain.events import RecordedEvent
 from domain.market.amm.constant_product import ConstantProductPool
 from domain.market.events import PoolFees, PoolUpdated
 from domain.money import Lamports
@@ -52,12 +52,11 @@ def folded(kind: type[_Aggregate], events: Sequence[Any]) -> _Aggregate:
 
 def recorded(position: int, stream: str, version: int, event: object) -> RecordedEvent:
     """An event as the log would hold it."""
-    cause = Cause(CORRELATION, None, "test")
     kind: Any = type(event)
-    identity = event_id(stream, version)
     return RecordedEvent(
-        position, stream, version, kind.TOPIC, kind.class_version, position, identity, cause, None, event
-    )
+        position, stream, version, kind.TOPIC, kind.class_version, position, CORRELATION.bytes, None, "test",
+        None, event,
+    )  # fmt: skip
 
 
 def pool(

@@ -56,6 +56,10 @@ class EventCodec(Protocol):
         """The event from decoded, upcast data."""
         ...
 
+    def restored(self, payload: Any, stream: Any, version: int) -> Any:  # noqa: ANN401 - any event class
+        """The event from a decoded payload."""
+        ...
+
 
 class _PlainCodec:
     """A dataclass that is its own payload: market events."""
@@ -70,6 +74,9 @@ class _PlainCodec:
 
     def convert(self, data: dict[str, Any], _stream: Any, _version: int) -> Any:  # noqa: ANN401 - any event class
         return msgspec.convert(data, self._cls)
+
+    def restored(self, payload: Any, _stream: Any, _version: int) -> Any:  # noqa: ANN401 - any event class
+        return payload
 
 
 class _AggregateCodec:
@@ -89,12 +96,12 @@ class _AggregateCodec:
         return _encode(self.payload(to_microseconds(event.timestamp), *self._facts(event)))
 
     def decode(self, data: bytes, stream: Any, version: int) -> Any:  # noqa: ANN401 - any event class
-        return self._event(self._decode(data), stream, version)
+        return self.restored(self._decode(data), stream, version)
 
     def convert(self, data: dict[str, Any], stream: Any, version: int) -> Any:  # noqa: ANN401 - any event class
-        return self._event(msgspec.convert(data, self.payload), stream, version)
+        return self.restored(msgspec.convert(data, self.payload), stream, version)
 
-    def _event(self, payload: Any, stream: Any, version: int) -> Any:  # noqa: ANN401 - a struct made above
+    def restored(self, payload: Any, stream: Any, version: int) -> Any:  # noqa: ANN401 - a struct made above
         state = msgspec.structs.asdict(payload)
         state["timestamp"] = to_datetime(payload.timestamp)
         state["originator_id"] = stream

@@ -47,6 +47,11 @@ _SETTINGS: Final = {
     "lock_timeout": "9s",
 }
 
+_READING: Final = {
+    # A page has the same plan whatever its bounds; with bounds in sight it would be planned for every page.
+    "plan_cache_mode": "force_generic_plan",
+}
+
 _OPTIONS: Final[dict[str, Any]] = {
     "timeout": CONNECT_TIMEOUT_S,
     "command_timeout": COMMAND_TIMEOUT_S,
@@ -71,8 +76,14 @@ async def open_pool(database_url: str, size: int = POOL_SIZE) -> asyncpg.Pool[as
     Raises:
         SetupError: the URL is none.
     """
+    settings = {**_SETTINGS, **_READING}
+    options = {**_OPTIONS, "server_settings": settings, "reset": no_reset}
     with explained():
-        return await asyncpg.create_pool(database_url, min_size=0, max_size=size, **_OPTIONS)
+        return await asyncpg.create_pool(database_url, min_size=0, max_size=size, **options)
+
+
+async def no_reset(_connection: object) -> None:
+    """What a session is given it gives back itself, so returning a connection needs no further statement."""
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +14,7 @@ from adapters.postgres.archive_shelf import ArchiveShelf, is_complete, is_whole
 from adapters.postgres.batch import Track
 from adapters.postgres.connections import explained, open_pool
 from adapters.postgres.doorbell import Doorbell, wait
+from adapters.postgres.envelopes import END, ENVELOPE, enveloped, page_query
 from adapters.postgres.following import POLL_S, follow
 from adapters.postgres.hash_chain import ChainWalk
 from adapters.postgres.history import LogHistory
@@ -25,7 +26,6 @@ from adapters.postgres.rows import (
     StoredEvent,
     check_appends,
     encode_appends,
-    recorded,
 )
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, Fence, StreamAppend
@@ -37,9 +37,6 @@ UNAVAILABLE_AFTER_S: Final = 10.0
 
 VERIFY_PAGE: Final = 1_000
 """Rows of one read while verifying; pages of 500 to 1,000 are the fastest."""
-
-_BY_POSITION: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 AND position <= $2"  # noqa: S608 - constants
-_END: Final = 2**63 - 1
 
 
 class PostgresEventLog(LogHistory):
@@ -154,12 +151,13 @@ class PostgresEventLog(LogHistory):
         topics: Collection[str] | None = None,
     ) -> list[RecordedEvent]:
         """See `commands.ports.EventLog.read`."""
-        found = await self._page(after, limit, through, topics)
-        last = found[-1]["position"] if found else after
-        if is_complete(len(found), last, after, limit, through, topics):
-            return [recorded(row) for row in found]
-        rows = [StoredEvent._make(row) for row in found]
-        return [recorded(row) for row in await self.shelf.merged(rows, after, limit, through, topics)]
+        found = await self._page(after, limit, through, topics, ENVELOPE)
+        last = found[-1][0] if found else after
+        whole = is_complete(len(found), last, after, limit, through, topics)
+        if whole or not await self.shelf.overlapping(after, END if through is None else through):
+            return enveloped(found)
+        rows = await self.read_rows(after, limit, through=through, topics=topics)
+        return [row.recorded() for row in rows]
 
     async def read_rows(
         self,
@@ -175,15 +173,16 @@ class PostgresEventLog(LogHistory):
             LogError: an archive's file is not where it was put.
             LogCorrupt: an archive's file is damaged.
         """
-        rows = [StoredEvent._make(row) for row in await self._page(after, limit, through, topics)]
+        found = await self._page(after, limit, through, topics, COLUMNS)
+        rows = [StoredEvent._make(row) for row in found]
         if is_whole(rows, after, limit, through, topics):
             return rows
         return await self.shelf.merged(rows, after, limit, through, topics)
 
     async def _page(
-        self, after: int, limit: int, through: int | None, topics: Collection[str] | None
+        self, after: int, limit: int, through: int | None, topics: Collection[str] | None, columns: str
     ) -> list[asyncpg.Record]:
-        query, arguments = _page_query(after, through, limit, topics)
+        query, arguments = page_query(after, through, limit, topics, columns)
         with explained():
             return await self.pool.fetch(query, *arguments)
 
@@ -260,18 +259,3 @@ class PostgresEventLog(LogHistory):
                 progress(walk.position, head)
         walk.finish(head, head_hash)
         return walk.position, walk.hash
-
-
-def _page_query(
-    after: int, through: int | None, limit: int, topics: Collection[str] | None
-) -> tuple[str, list[Any]]:
-    """One page by position; topics of one category leave the other's partitions unread."""
-    arguments: list[Any] = [after, _END if through is None else through, limit]
-    query = _BY_POSITION
-    if topics is not None:
-        arguments.append(list(topics))
-        query += " AND type = ANY ($4)"
-        categories = {topic.startswith("market.") for topic in topics}
-        if len(categories) == 1:
-            query += " AND category = 'market'" if categories.pop() else " AND category = 'domain'"
-    return query + " ORDER BY position LIMIT $3", arguments

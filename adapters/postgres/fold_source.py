@@ -6,50 +6,17 @@ datetime. A fold needs the facts alone, so it gets them as the decoder's own str
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
 
-import msgspec
-
-from adapters.postgres.codec import decode
 from adapters.postgres.connections import explained
+from adapters.postgres.envelopes import Columns, Facts, Kind, enveloped, one_by_one, page_query, together
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.following import follow
-from adapters.postgres.lean import lean_decoder
+from adapters.postgres.lean import lean
 from domain.errors import DecodeError
-from domain.events import EVENT_TYPES, Cause
+from domain.events import EVENT_TYPES
 from projections.ports import FoldEvent, Projection
-
-_PAGE: Final = """
-SELECT position, stream, version, type, schema_version, recorded_at, causation_id, correlation_id, actor,
-    slot, data
-FROM events
-WHERE position > $1 AND position <= $2 AND type = ANY ($3) AND category = 'domain'
-ORDER BY position LIMIT $4
-"""
-_END: Final = 2**63 - 1
-
-
-class FoldRow(NamedTuple):
-    """A row of the log as a fold looks at it; see `projections.ports.FoldEvent`."""
-
-    position: int
-    stream: str
-    version: int
-    topic: str
-    class_version: int
-    recorded_at: int
-    causation_id: UUID | None
-    correlation_id: UUID
-    actor: str
-    slot: int | None
-    event: Any
-
-    @property
-    def cause(self) -> Cause:
-        """Correlation, causation and actor."""
-        return Cause(self.correlation_id, self.causation_id, self.actor)
 
 
 class Undecodable:
@@ -70,10 +37,10 @@ class FoldSource:
 
     def __init__(self, log: PostgresEventLog, projection: Projection) -> None:
         self._log = log
-        self._decoders: dict[tuple[str, int], Callable[[bytes], Any]] = {}
+        self._facts: dict[Kind, Facts] = {}
         for topic in projection.topics & EVENT_TYPES.keys():
             cls = EVENT_TYPES[topic]
-            self._decoders[topic, cls.class_version] = lean_decoder(cls, projection.facts(topic))
+            self._facts[topic, cls.class_version] = together(lean(cls, projection.facts(topic)), _whole)
 
     async def read(
         self,
@@ -90,19 +57,10 @@ class FoldSource:
         """
         if topics is None or any(topic.startswith("market.") for topic in topics):
             return [*await self._log.read(after, limit, through=through, topics=topics)]
-        end = _END if through is None else through
+        query, arguments = page_query(after, through, limit, topics)
         with explained():
-            rows = await self._log.pool.fetch(_PAGE, after, end, list(topics), limit)
-        return [self._lean(row) for row in map(tuple, rows)]
-
-    def _lean(self, row: tuple[Any, ...]) -> FoldEvent:
-        decoder = self._decoders.get((row[3], row[4]))
-        if decoder is not None:
-            try:
-                return FoldRow._make((*row[:-1], decoder(row[-1])))
-            except msgspec.MsgspecError:
-                pass  # decoded whole below, where the error has a sentence
-        return FoldRow._make((*row[:-1], _whole(row)))
+            rows = await self._log.pool.fetch(query, *arguments)
+        return [*enveloped(rows, lambda kind: self._facts.get(kind, _whole))]
 
     async def head(self) -> int:
         """The newest position; 0 for an empty log."""
@@ -115,10 +73,12 @@ class FoldSource:
         return follow(self, self._log.bell, after, topics, limit)
 
 
-def _whole(row: tuple[Any, ...]) -> Any:  # noqa: ANN401 - any event class
-    """Facts of another version, brought up to date as everywhere; or why they cannot be."""
-    position, stream, version, topic, class_version, data = (*row[:5], row[-1])
-    try:
-        return decode(topic, class_version, data, stream, version, position)
-    except DecodeError as error:
-        return Undecodable(error)
+def _whole(columns: Columns) -> Sequence[Any]:
+    """Facts brought up to date one by one, as everywhere; or why they cannot be."""
+    facts: list[Any] = []
+    for row in zip(*columns, strict=True):
+        try:
+            facts += one_by_one([(value,) for value in row])
+        except DecodeError as error:
+            facts.append(Undecodable(error))
+    return facts

@@ -14,6 +14,10 @@ from domain.errors import LogUnavailable
 POLL_S: Final = 1.0
 """How late a follower may be when the ring is lost with its connection."""
 
+PAGE: Final = 250
+"""Events of one page at most: with all they are made of they fit the cache of a core, as pages of 1,000
+do not."""
+
 AWAY_PAUSE_S: Final = 0.5
 """Between attempts while the log is away; a follower waits it out, for as long as it is wanted."""
 
@@ -60,7 +64,7 @@ async def follow(
     up to it comes back short, the follower has seen all of it, also where `topics` leaves events out.
     """
     ahead: asyncio.Task[list[EventT]] | None = None
-    head = 0
+    head, limit = 0, min(limit, PAGE)
     try:
         while True:
             ring = bell.listen()

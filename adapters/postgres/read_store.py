@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from adapters.postgres import read_sql
-from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
+from adapters.postgres import arrays, read_sql
+from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S, no_reset
 from adapters.postgres.dead_letters import PostgresDeadLetters
 from adapters.postgres.generations import Generations, ident, look_up
 from adapters.postgres.read_pool import CALL_S, Connection
@@ -79,7 +79,8 @@ async def open_read_store(
             min_size=1,
             max_size=connections,
             timeout=CONNECT_TIMEOUT_S,
-            reset=_no_reset,
+            reset=no_reset,
+            init=arrays.speak,
             server_settings=_SETTINGS,
         )
     except AWAY as error:
@@ -91,10 +92,6 @@ async def open_read_store(
         yield PostgresReadStore(pool)
     finally:
         pool.terminate()  # a read is repeated and a batch is all or nothing: there is nothing to wait for
-
-
-async def _no_reset(_connection: object) -> None:
-    """What a session is given it gives back itself, so returning a connection needs no further statement."""
 
 
 class PostgresSnapshot:

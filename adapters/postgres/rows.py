@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from adapters.postgres.codec import decode, encode
 from commands.ports import StreamAppend
+from domain.chain import Slot
 from domain.errors import InvalidInput
 from domain.events import ANY_VERSION, AggregateEvent, Cause, DomainEvent, RecordedEvent
 
@@ -26,9 +27,6 @@ MAX_BULK_EVENTS: Final = 200_000
 
 KNOWN_NAMES: Final = 10_000
 """Names that were checked lately: streams, types and actors come again and again."""
-
-_new: Final = tuple.__new__
-"""Half the time of calling a named tuple's class."""
 
 _I64_MAX: Final = 2**63 - 1
 
@@ -59,20 +57,12 @@ class StoredEvent(NamedTuple):
         Raises:
             DecodeError: when the bytes do not fit their type.
         """
-        return recorded(self)
-
-
-def recorded(row: Iterable[Any]) -> RecordedEvent:
-    """A row, in the order of `COLUMNS`, as an event with its envelope, in today's shape.
-
-    Raises:
-        DecodeError: when the bytes do not fit their type.
-    """
-    position, stream, version, topic, shape, recorded_at, id_, led_by, story, actor, slot, data, _ = row
-    return _new(RecordedEvent, (
-        position, stream, version, topic, shape, recorded_at, id_, _new(Cause, (story, led_by, actor)), slot,
-        decode(topic, shape, data, stream, version, position),
-    ))  # fmt: skip
+        position, stream, version, topic, shape, recorded_at, _, led_by, story, actor, slot, data, _ = self
+        event = decode(topic, shape, data, stream, version, position)
+        return RecordedEvent(
+            position, stream, version, topic, shape, recorded_at, story.bytes,
+            None if led_by is None else led_by.bytes, actor, None if slot is None else Slot(slot), event,
+        )  # fmt: skip
 
 
 COLUMNS: Final = (

@@ -21,14 +21,16 @@ from domain.market.events import MarketGap
 
 async def test_an_event_is_read_back_as_it_was_appended(log: Log) -> None:
     """Envelope and facts survive the way through bytes."""
-    cause = Cause(uuid4(), uuid4(), "planner")
+    story, led_by = uuid4(), uuid4()
+    cause = Cause(story, led_by, "planner")
     event = pool_updated(2**64 - 1)
     appended = await log.append([to("pool-1", event, cause=cause, slot=Slot(7))], append_id=new_id())
     assert appended == Appended(1, 1, (event_id("pool-1", 1),))
     expected = RecordedEvent(
-        1, "pool-1", 1, "market.pool_updated", 1, AT, event_id("pool-1", 1), cause, Slot(7), event
+        1, "pool-1", 1, "market.pool_updated", 1, AT, story.bytes, led_by.bytes, "planner", Slot(7), event
     )
     assert await log.read() == [expected]
+    assert (expected.event_id, expected.cause) == (event_id("pool-1", 1), cause)
     assert await log.read_stream("pool-1") == [expected]
 
 

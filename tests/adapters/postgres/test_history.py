@@ -11,7 +11,8 @@ import pytest
 from logged import AT, new_id, order_placed, pool_updated, to
 
 from adapters.postgres import history
-from adapters.postgres.event_log import PostgresEventLog, _page_query
+from adapters.postgres.envelopes import page_query
+from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 
 
@@ -42,8 +43,8 @@ async def plan(log: PostgresEventLog, query: str, *arguments: object) -> str:
         (history._STORY, (uuid4(), 10), "correlation_id_position_idx"),
         (history._ROOTS, (uuid4(), 5, 50), "pkey"),
         (history._TIME, (AT, AT + 9, AT, 5, 10), "recorded_at_position_idx"),
-        (*_page_query(5, 50, 10, None), "pkey"),
-        (*_page_query(5, 50, 10, ["order.placed"]), "pkey"),
+        (*page_query(5, 50, 10, None), "pkey"),
+        (*page_query(5, 50, 10, ["order.placed"]), "pkey"),
     ],
     ids=["stream", "stream backwards", "story", "roots of a story", "time", "position", "type"],
 )

@@ -14,7 +14,7 @@ from adapters.embedded.stack import StackUrls
 from adapters.redis.hot_prices import HotPrices
 from domain.chain import Mint
 from domain.errors import CacheUnavailable
-from domain.events import Cause, RecordedEvent, event_id
+from domain.events import RecordedEvent
 from domain.market.events import MarketGap
 
 MINT = Mint("A")
@@ -22,7 +22,6 @@ MINT = Mint("A")
 
 def seen(position: int, pool: str, reserve: int) -> RecordedEvent:
     event = pool_updated(reserve, pool=pool)
-    cause = Cause(uuid4(), None, "tests")
     return RecordedEvent(
         position,
         f"pool-{pool}",
@@ -30,8 +29,9 @@ def seen(position: int, pool: str, reserve: int) -> RecordedEvent:
         event.TOPIC,
         1,
         position,
-        event_id(pool, position),
-        cause,
+        uuid4().bytes,
+        None,
+        "tests",
         None,
         event,
     )
