@@ -36,7 +36,7 @@ from benchmarks.histories import fill
 from benchmarks.stock_projection import CountProjection, CountView, PnlProjection, PnlView, Stock
 from domain.errors import DaybookError
 from projections import pnl, wallet_balances
-from projections.folding import BATCH, Folding
+from projections.folding import PAGE, Folding
 from projections.read_model import ReadModel
 from projections.rebuild import rebuild
 from projections.runner import ProjectionRunner
@@ -63,9 +63,9 @@ class Ours:
             source, head, after, done = FoldSource(self._log, model), await self._log.head(), 0, 0
             begun = time.perf_counter()
             while after < head:
-                page = await source.read(after, BATCH, through=head, topics=model.topics)
+                page = await source.read(after, PAGE, through=head, topics=model.topics)
                 done += len(page)
-                after = page[-1].position if len(page) == BATCH else head
+                after = page[-1].position if len(page) == PAGE else head
             return done / (time.perf_counter() - begun)
 
         return case

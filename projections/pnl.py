@@ -69,7 +69,6 @@ TABLES: Final = (
 MAX_DAYS: Final = 50_000
 """Daily rows behind one answer: a hundred wallets over more than a year."""
 
-_MONEY: Final = ("gross_lamports", "fee_lamports", "tip_lamports", "realised_lamports")
 _DAY_US: Final = 86_400_000_000
 _OUTCOMES: Final = {"trade": "landed", "fee": "failed"}
 
@@ -211,7 +210,10 @@ def _placed(rows: Rows, event: FoldEvent) -> None:
             "signature": None,
             "slot": None,
             "booked_at": None,
-            **dict.fromkeys(_MONEY, 0),
+            "gross_lamports": 0,
+            "fee_lamports": 0,
+            "tip_lamports": 0,
+            "realised_lamports": 0,
             "residuals": {},
         },
     )
@@ -223,45 +225,48 @@ def _transferred(rows: Rows, event: FoldEvent) -> None:
     if outcome is None or not facts.reference:
         return  # money that no order moved: a deposit, or a fee that somebody booked by hand
     order_id, wallet = name_of(facts.reference), name_of(event.stream)
-    order = known(rows, ORDERS, (order_id,), event)
+    known(rows, ORDERS, (order_id,), event)
     result = booked(facts.postings, wallet)
-    settled = _added(order, result)
-    settled["outcome"] = outcome
-    settled["signature"] = facts.signature
-    settled["slot"] = facts.slot
-    settled["booked_at"] = event.recorded_at
-    rows.put(ORDERS, (order_id,), settled)
+    order = rows.own(ORDERS, (order_id,))
+    assert order is not None  # noqa: S101 - it is known
+    _add(order, result)
+    order["outcome"] = outcome
+    order["signature"] = facts.signature
+    order["slot"] = facts.slot
+    order["booked_at"] = event.recorded_at
     _add_to_day(rows, (wallet, _day(event), order["strategy"]), outcome, result)
 
 
 def _add_to_day(rows: Rows, key: tuple[str, str, str], outcome: str, result: Booked) -> None:
-    wallet, day, strategy = key
-    old = rows.get(DAILY, key) or {
-        "wallet": wallet,
-        "day": day,
-        "strategy": strategy,
-        "landed": 0,
-        "failed": 0,
-        "wins": 0,
-        **dict.fromkeys(_MONEY, 0),
-        "residuals": {},
-    }
-    counted = _added(old, result)
-    counted[outcome] += 1
-    counted["wins"] += outcome == "landed" and result.realised_lamports > 0
-    rows.put(DAILY, key, counted)
+    row = rows.own(DAILY, key)
+    if row is None:
+        wallet, day, strategy = key
+        row = {
+            "wallet": wallet,
+            "day": day,
+            "strategy": strategy,
+            "landed": 0,
+            "failed": 0,
+            "wins": 0,
+            "gross_lamports": 0,
+            "fee_lamports": 0,
+            "tip_lamports": 0,
+            "realised_lamports": 0,
+            "residuals": {},
+        }
+        rows.put(DAILY, key, row)
+    _add(row, result)
+    row[outcome] += 1
+    row["wins"] += outcome == "landed" and result.realised_lamports > 0
 
 
-def _added(row: Row, result: Booked) -> Row:
-    """A copy of the row with the result added: rows that were got are never changed."""
-    new = row.copy()
-    new["gross_lamports"] += result.gross_lamports
-    new["fee_lamports"] += result.fee_lamports
-    new["tip_lamports"] += result.tip_lamports
-    new["realised_lamports"] += result.realised_lamports
+def _add(row: Row, result: Booked) -> None:
+    row["gross_lamports"] += result.gross_lamports
+    row["fee_lamports"] += result.fee_lamports
+    row["tip_lamports"] += result.tip_lamports
+    row["realised_lamports"] += result.realised_lamports
     if result.residuals:
-        new["residuals"] = _merged(row["residuals"], result.residuals)
-    return new
+        row["residuals"] = _merged(row["residuals"], result.residuals)
 
 
 def _merged(some: dict[str, int], more: dict[str, int]) -> dict[str, int]:

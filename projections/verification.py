@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from domain.errors import ProjectionError
-from projections.folding import BATCH, LETTERS
+from projections.folding import LETTERS, PAGE
 from projections.ports import (
     EventSource,
     FoldEvent,
@@ -127,13 +127,13 @@ async def fold_from_nothing(
     """
     rows, after = Rows(), 0
     while after < through:
-        events = await source.read(after, BATCH, through=through, topics=projection.topics)
+        events = await source.read(after, PAGE, through=through, topics=projection.topics)
         for event in events:
             if event.position not in skipped:
                 _fold_one(projection, rows, event)
         if len(rows.fetched) > MAX_ROWS:
             raise ProjectionError(f"read model {projection.name!r} has more than {MAX_ROWS:,} rows to verify")
-        after = events[-1].position if len(events) == BATCH else through
+        after = events[-1].position if len(events) == PAGE else through
         if progress is not None:
             progress(after, through)
     made: dict[str, dict[Key, Row]] = {}

@@ -6,7 +6,6 @@ contradicts the log halts this read model: a wrong balance is worse than none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,47 +124,48 @@ def _reserved_keys(event: FoldEvent) -> Keys:
     return ((RESERVATIONS, (name_of(event.stream), name_of(event.event.order))),)
 
 
-def _balance(rows: Rows, wallet: str, mint: str) -> Row:
-    old = rows.get(BALANCES, (wallet, mint))
-    if old is not None:
-        return old
-    return {
-        "wallet": wallet,
-        "mint": mint,
-        "balance": 0,
-        "reserved": 0,
-        "discrepancy": False,
-        "actual": None,
-        "updated_position": 0,
-        "updated_slot": None,
-    }
-
-
-def _put(rows: Rows, event: FoldEvent, mint: str, **changes: object) -> None:
-    wallet = name_of(event.stream)
-    row = {**_balance(rows, wallet, mint), **changes, "updated_position": event.position}
-    if event.slot is not None:
-        row["updated_slot"] = event.slot
-    rows.put(BALANCES, (wallet, mint), row)
+def _touched(rows: Rows, event: FoldEvent, wallet: str, mint: str) -> Row:
+    """The wallet's row of a mint, to be changed by this event."""
+    key = (wallet, mint)
+    row = rows.own(BALANCES, key)
+    if row is None:
+        row = {
+            "wallet": wallet,
+            "mint": mint,
+            "balance": 0,
+            "reserved": 0,
+            "discrepancy": False,
+            "actual": None,
+            "updated_position": 0,
+            "updated_slot": None,
+        }
+        rows.put(BALANCES, key, row)
+    row["updated_position"] = event.position
+    slot = event.slot
+    if slot is not None:
+        row["updated_slot"] = slot
+    return row
 
 
 def _opened(rows: Rows, event: FoldEvent) -> None:
     facts: WalletOpened = event.event
+    wallet = name_of(event.stream)
     for mint in (NATIVE, *(account.mint for account in facts.token_accounts)):
-        _put(rows, event, mint)
+        _touched(rows, event, wallet, mint)
 
 
 def _transferred(rows: Rows, event: FoldEvent) -> None:
     facts: WalletTransferred = event.event
     wallet = name_of(event.stream)
     for mint, amount in of_account(facts.postings, wallet_account(Address(wallet))).items():
-        _put(rows, event, mint, balance=_balance(rows, wallet, mint)["balance"] + amount)
+        _touched(rows, event, wallet, mint)["balance"] += amount
 
 
 def _reserved(rows: Rows, event: FoldEvent) -> None:
     facts: FundsReserved = event.event
     wallet, order = name_of(event.stream), name_of(facts.order)
-    _set_aside(rows, event, ((facts.mint, facts.amount), (NATIVE, facts.native_lamports)))
+    _touched(rows, event, wallet, facts.mint)["reserved"] += facts.amount
+    _touched(rows, event, wallet, NATIVE)["reserved"] += facts.native_lamports
     rows.put(
         RESERVATIONS,
         (wallet, order),
@@ -182,27 +182,24 @@ def _reserved(rows: Rows, event: FoldEvent) -> None:
 
 def _released(rows: Rows, event: FoldEvent) -> None:
     facts: FundsReleased = event.event
-    key = (name_of(event.stream), name_of(facts.order))
-    kept = known(rows, RESERVATIONS, key, event)
+    wallet, order = name_of(event.stream), name_of(facts.order)
+    kept = known(rows, RESERVATIONS, (wallet, order), event)
     if kept["open"]:
-        _set_aside(rows, event, ((kept["mint"], -kept["amount"]), (NATIVE, -kept["native_lamports"])))
-        rows.put(RESERVATIONS, key, {**kept, "open": False})
-
-
-def _set_aside(rows: Rows, event: FoldEvent, amounts: Iterable[tuple[str, int]]) -> None:
-    for mint, amount in amounts:
-        reserved = _balance(rows, name_of(event.stream), mint)["reserved"]
-        _put(rows, event, mint, reserved=reserved + amount)
+        _touched(rows, event, wallet, kept["mint"])["reserved"] -= kept["amount"]
+        _touched(rows, event, wallet, NATIVE)["reserved"] -= kept["native_lamports"]
+        rows.put(RESERVATIONS, (wallet, order), {**kept, "open": False})
 
 
 def _disagreed(rows: Rows, event: FoldEvent) -> None:
     facts: DiscrepancyFound = event.event
-    _put(rows, event, facts.mint, discrepancy=True, actual=facts.actual)
+    row = _touched(rows, event, name_of(event.stream), facts.mint)
+    row["discrepancy"], row["actual"] = True, facts.actual
 
 
 def _resolved(rows: Rows, event: FoldEvent) -> None:
     facts: DiscrepancyResolved = event.event
-    _put(rows, event, facts.mint, discrepancy=False, actual=None)
+    row = _touched(rows, event, name_of(event.stream), facts.mint)
+    row["discrepancy"], row["actual"] = False, None
 
 
 READ_MODEL: Final = ReadModel(

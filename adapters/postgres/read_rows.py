@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Final
 
 import asyncpg
@@ -34,17 +33,13 @@ def _readers(table: Table) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 
 def arrays_of(table: Table, rows: Sequence[Row]) -> list[list[Any]]:
     """One array for each column; numbers of any size and JSON travel as text."""
-    return [[*map(write, rows)] for write in _writers(table)]
+    return [_array(column.name, column.kind, rows) for column in table.columns]
 
 
-@lru_cache(maxsize=256)
-def _writers(table: Table) -> tuple[Callable[[Row], Any], ...]:
-    return tuple(_writer(column.name, column.kind) for column in table.columns)
-
-
-def _writer(name: str, kind: str) -> Callable[[Row], Any]:
+def _array(name: str, kind: str, rows: Sequence[Row]) -> list[Any]:
+    values = [row[name] for row in rows]
     if kind == "json":
-        return lambda row: _encode(row[name]).decode()
+        return [_encode(value).decode() for value in values]
     if kind == "numeric":
-        return lambda row: None if row[name] is None else str(row[name])
-    return itemgetter(name)
+        return [None if value is None else str(value) for value in values]
+    return values

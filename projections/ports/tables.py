@@ -71,6 +71,19 @@ class Rows:
         found = self.changed.get((table, key))
         return self.fetched.get((table, key)) if found is None else found
 
+    def own(self, table: str, key: Key) -> Row | None:
+        """The row as `get` gives it, to be changed in place: a copy, made once for the batch.
+
+        What the row holds is replaced, not changed.
+        """
+        row = self.changed.get((table, key))
+        if row is None:
+            fetched = self.fetched.get((table, key))
+            if fetched is None:
+                return None
+            row = self.changed[(table, key)] = fetched.copy()
+        return row
+
     def put(self, table: str, key: Key, row: Row) -> None:
         """Write the whole row, key columns included."""
         self.changed[(table, key)] = row

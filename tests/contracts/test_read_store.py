@@ -12,7 +12,7 @@ import pytest
 from builders import History, landed_trade
 
 from adapters.memory.read_store import MemoryReadStore
-from adapters.postgres.read_store import PostgresReadStore
+from adapters.postgres.read_store import open_read_store
 from domain.errors import (
     CheckpointMoved,
     InvalidInput,
@@ -48,8 +48,8 @@ async def store(where: str | None) -> AsyncIterator[ReadStore]:
     if where is None:
         yield MemoryReadStore()
     else:
-        async with asyncpg.create_pool(where, min_size=1, max_size=4) as pool:
-            yield PostgresReadStore(pool)
+        async with open_read_store(where, connections=4) as opened:
+            yield opened
 
 
 def thing(owner: str, number: int, **changes: Any) -> Row:  # noqa: ANN401 - any column

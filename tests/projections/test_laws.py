@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 from builders import History, Story, random_history
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from list_log import ListLog
 from running import run_until_halted
 
 from adapters.memory.read_store import MemoryReadStore
-from adapters.postgres.read_store import PostgresReadStore
+from adapters.postgres.read_store import open_read_store
 from domain.events import RecordedEvent
 from projections import opportunities, pnl, stories, trade_history, wallet_balances
 from projections.ports import ReadStore, Row
@@ -68,8 +67,7 @@ async def test_folding_two_batches_is_folding_one(
 async def test_postgresql_and_memory_hold_the_same_rows(model: ReadModel, database: str) -> None:
     """In PostgreSQL with small batches, in memory with one: row for row the same, and so is a rebuild."""
     events = random_history(11, 60).events
-    async with asyncpg.create_pool(database, min_size=1, max_size=2) as pool:
-        stored = PostgresReadStore(pool)
+    async with open_read_store(database, connections=2) as stored:
         for cut in range(0, len(events), 100):
             await ProjectionRunner(model, ListLog(events[:cut]), stored, batch=37).catch_up()
         await ProjectionRunner(model, ListLog(events), stored, batch=37).catch_up()
