@@ -27,7 +27,6 @@ from adapters.solana.programs.compute_budget import LAMPORTS_PER_SIGNATURE
 from domain.errors import QuoteError
 from domain.market.amm.dlmm import DlmmPool
 from domain.market.amm.pool import U64_MAX
-from domain.market.amm.pumpswap import PumpSwapQuote
 
 SOL = 10**9
 KEYPAIR = Keypair.from_seed(b"the wallet of localnet's bench !"[:32])
@@ -108,7 +107,7 @@ class Book:
         assert isinstance(executed, Executed), executed  # noqa: S101 - or the figure is void
         assert executed.outcome.error is None, executed.outcome.logs  # noqa: S101 - or the figure is void
         self.pools[at] = ours.after(quote)
-        self.tokens[0 if a_to_b else 1] -= spent(quote)
+        self.tokens[0 if a_to_b else 1] -= quote.amount_in
         self.tokens[1 if a_to_b else 0] += quote.amount_out
         return True
 
@@ -129,13 +128,6 @@ class Book:
             for at, pool in enumerate(self.chain.world.pools)
         )
         return tokens + int(pools)
-
-
-def spent(quote: Any) -> int:  # noqa: ANN401 - six kinds of quote
-    """What leaves the wallet; of a PumpSwap buy for an amount a unit may be left, which its quote shows."""
-    if isinstance(quote, PumpSwapQuote) and not quote.a_to_b:
-        return quote.curve_quote + quote.fee_in
-    return int(quote.amount_in)
 
 
 def book_beside_chain(swaps: int, seed: int) -> dict[str, int]:

@@ -53,7 +53,8 @@ class QuotedLeg(NamedTuple):
     Attributes:
         pool, protocol: where.
         mint_in, mint_out: what is sold and bought there.
-        amount_in, amount_out: base units.
+        amount_in: what its swap is told to send, base units; of a PumpSwap buy up to two units are not taken.
+        amount_out: what arrives, base units.
         fee_in, fee_out: what the pool's fee terms take of either token.
         price_impact_ppm: how far its size worsens this pool's price, fees left out.
         slot: of the pool's reading.

@@ -33,7 +33,10 @@ class Quote(Protocol):
 
     @property
     def amount_in(self) -> int:
-        """Leaves the user's account; below what was offered when the swap is partial."""
+        """Leaves the user's account; below what was offered when the swap is partial.
+
+        Of a PumpSwap buy up to two units are not taken either, whatever its size.
+        """
         ...
 
     @property

@@ -98,7 +98,8 @@ class PumpSwapPool(NamedTuple):
     def quote_exact_in(self, amount: int, *, a_to_b: bool) -> PumpSwapQuote:
         """Quote a swap that sends `amount`.
 
-        Of a buy's `amount` one unit may be left where fees and curve do not share it evenly.
+        Of a buy's `amount` up to two units stay with the user, where fees and curve do not share it evenly:
+        `amount_in` is what the program takes.
 
         Raises:
             QuoteError: the amount is not a positive u64, the fees leave nothing, or the pool cannot trade.
@@ -125,6 +126,7 @@ class PumpSwapPool(NamedTuple):
             if curve <= 0:
                 raise QuoteError(f"a buy for {amount} was asked for: the fees leave nothing to buy with")
             out = reserve_a * (curve - 1) // (effective_b + curve - 1)  # the program keeps one unit back
+            amount = curve + fee
         return _quote(PumpSwapQuote, (a_to_b, amount, out, curve, lp_fee, protocol_fee, creator_fee))
 
     def quote_exact_out(self, amount: int, *, a_to_b: bool) -> PumpSwapQuote:

@@ -110,17 +110,12 @@ def test_swaps_move_what_the_quote_says_and_leave_the_pool_it_says(protocol: str
         change = chain.tokens(WSOL_MINT) - wsol, chain.tokens(USDC_MINT) - usdc
         sent, got = change if a_to_b else change[::-1]
         assert got == quote.amount_out
-        assert -sent == (quote.amount_in if protocol != "pumpswap" else quote.amount_in - _left(quote))
+        assert -sent == quote.amount_in
         book = book.after(quote)
         there = quotable(chain, pool)
         for probe in (SOL // 3, 77 * SOL):
             assert book.quote_exact_in(probe, a_to_b=True) == there.quote_exact_in(probe, a_to_b=True)
             assert book.quote_exact_in(probe, a_to_b=False) == there.quote_exact_in(probe, a_to_b=False)
-
-
-def _left(quote: Any) -> int:  # noqa: ANN401 - PumpSwap's quote
-    """What of a buy for an amount is not spent, since fees and curve do not share it evenly."""
-    return 0 if quote.a_to_b else quote.amount_in - quote.curve_quote - quote.fee_in
 
 
 @protocols

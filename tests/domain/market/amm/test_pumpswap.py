@@ -61,7 +61,8 @@ def test_what_is_sent_is_shared_out_to_the_unit(pool: PumpSwapPool, amount: int,
         assert quote.amount_out + quote.fee_out == quote.curve_quote
         assert quote.fee_in == 0
     else:
-        assert 0 <= amount - quote.curve_quote - quote.fee_in <= 2
+        assert quote.amount_in == quote.curve_quote + quote.fee_in
+        assert 0 <= amount - quote.amount_in <= 2
         assert quote.fee_out == 0
     taken = quote.lp_fee + quote.protocol_fee + quote.creator_fee
     assert taken >= -(-quote.curve_quote * sum(pool.fees) // 10_000)
