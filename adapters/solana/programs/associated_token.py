@@ -10,6 +10,8 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.token import ID as TOKEN_PROGRAM
 from solders.token.associated import get_associated_token_address
 
+from adapters.solana.programs.metas import readable, writable
+
 PROGRAM_ID: Final = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 
 _CREATE_IDEMPOTENT: Final = b"\x01"
@@ -26,10 +28,10 @@ def create_idempotent(
     """Build the creation of `wallet`'s account for `mint`; harmless where it exists. `payer` pays rent."""
     metas = [
         AccountMeta(payer, is_signer=True, is_writable=True),
-        AccountMeta(associated_address(wallet, mint, token_program), is_signer=False, is_writable=True),
-        AccountMeta(wallet, is_signer=False, is_writable=False),
-        AccountMeta(mint, is_signer=False, is_writable=False),
-        AccountMeta(SYSTEM_PROGRAM, is_signer=False, is_writable=False),
-        AccountMeta(token_program, is_signer=False, is_writable=False),
+        writable(associated_address(wallet, mint, token_program)),
+        readable(wallet),
+        readable(mint),
+        readable(SYSTEM_PROGRAM),
+        readable(token_program),
     ]
     return Instruction(PROGRAM_ID, _CREATE_IDEMPOTENT, metas)

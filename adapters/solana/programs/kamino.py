@@ -17,7 +17,14 @@ from typing import Final
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from adapters.solana.programs.layout import anchor_account, anchor_instruction, check_data, check_owner
+from adapters.solana.programs.layout import (
+    anchor_account,
+    anchor_instruction,
+    check_arguments,
+    check_data,
+    check_owner,
+)
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.token import TOKEN_PROGRAM
 from domain.errors import DecodeError
 
@@ -194,13 +201,8 @@ def decode_flash(data: bytes) -> FlashArguments:
     Raises:
         DecodeError: it is another instruction, or its arguments are cut off.
     """
-    if data[:8] not in (FLASH_BORROW, FLASH_REPAY):
-        raise DecodeError(
-            f"decoding a Kamino flash loan: data starts with {data[:8].hex()}, neither a borrow nor a repay"
-        )
-    arguments = _BORROW_ARGS if data[:8] == FLASH_BORROW else _REPAY_ARGS
-    if len(data) < arguments.size:
-        raise DecodeError(f"decoding a Kamino flash loan: found {len(data)} bytes, expected {arguments.size}")
+    arguments = _REPAY_ARGS if data[:8] == FLASH_REPAY else _BORROW_ARGS
+    check_arguments("Kamino flash loan", data, arguments.size, (FLASH_BORROW, FLASH_REPAY))
     return FlashArguments(*arguments.unpack_from(data)[1:])
 
 
@@ -246,20 +248,17 @@ def decode_flash_accounts(keys: Sequence[Pubkey]) -> FlashAccounts:
 
 
 def _metas(keys: FlashAccounts) -> list[AccountMeta]:
-    none = AccountMeta(PROGRAM_ID, is_signer=False, is_writable=False)  # stands for an absent account
+    none = readable(PROGRAM_ID)  # stands for an absent account
     return [
-        AccountMeta(keys.user, is_signer=True, is_writable=False),
-        AccountMeta(market_authority(keys.lending_market), is_signer=False, is_writable=False),
-        AccountMeta(keys.lending_market, is_signer=False, is_writable=False),
-        AccountMeta(keys.reserve, is_signer=False, is_writable=True),
-        AccountMeta(keys.mint, is_signer=False, is_writable=False),
-        AccountMeta(keys.supply_vault, is_signer=False, is_writable=True),
-        AccountMeta(keys.user_account, is_signer=False, is_writable=True),
-        AccountMeta(keys.fee_vault, is_signer=False, is_writable=True),
-        *(
-            AccountMeta(key, is_signer=False, is_writable=True) if key else none
-            for key in (keys.referrer_state, keys.referrer)
-        ),
-        AccountMeta(INSTRUCTIONS_SYSVAR, is_signer=False, is_writable=False),
-        AccountMeta(keys.token_program, is_signer=False, is_writable=False),
+        signer(keys.user),
+        readable(market_authority(keys.lending_market)),
+        readable(keys.lending_market),
+        writable(keys.reserve),
+        readable(keys.mint),
+        writable(keys.supply_vault),
+        writable(keys.user_account),
+        writable(keys.fee_vault),
+        *(writable(key) if key else none for key in (keys.referrer_state, keys.referrer)),
+        readable(INSTRUCTIONS_SYSVAR),
+        readable(keys.token_program),
     ]

@@ -1,4 +1,4 @@
-"""What every account decoder checks first: owner, length and discriminator, refused in one clear sentence."""
+"""What every decoder checks first: owner, length and discriminator, refused in one clear sentence."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ def check_data(kind: str, data: bytes, length: int, discriminator: bytes) -> Non
             f"decoding a {kind}: it starts with {data[:8].hex()}, expected {discriminator.hex()}; "
             "it is another account type of that program"
         )
+
+
+def check_arguments(kind: str, data: bytes, length: int, discriminators: tuple[bytes, ...]) -> None:
+    """Refuse the data of another instruction, or arguments that are cut off.
+
+    Raises:
+        DecodeError: the first 8 bytes are none of `discriminators`, or there are fewer bytes than `length`.
+    """
+    if data[:8] not in discriminators:
+        raise DecodeError(f"decoding a {kind}: data starts with {data[:8].hex()}, which is no {kind}")
+    if len(data) < length:
+        raise DecodeError(f"decoding a {kind}: found {len(data)} bytes, expected {length}")
 
 
 def program_address(kind: str, seeds: list[bytes], program: Pubkey) -> Pubkey:

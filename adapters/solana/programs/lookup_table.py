@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 
 from adapters.solana.programs.layout import check_owner
+from adapters.solana.programs.metas import readable, signer, writable
 from domain.errors import DecodeError
 
 PROGRAM_ID: Final = ID
@@ -60,8 +61,8 @@ def extend_lookup_table(
 
 def _metas(table: Pubkey, authority: Pubkey, payer: Pubkey) -> list[AccountMeta]:
     return [
-        AccountMeta(table, is_signer=False, is_writable=True),
-        AccountMeta(authority, is_signer=True, is_writable=False),
+        writable(table),
+        signer(authority),
         AccountMeta(payer, is_signer=True, is_writable=True),
-        AccountMeta(SYSTEM_PROGRAM, is_signer=False, is_writable=False),
+        readable(SYSTEM_PROGRAM),
     ]

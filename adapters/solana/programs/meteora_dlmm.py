@@ -15,7 +15,8 @@ from solders.pubkey import Pubkey
 
 from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram, SwapRequest
 from adapters.solana.programs import memo, pool_accounts
-from adapters.solana.programs.layout import anchor_instruction
+from adapters.solana.programs.layout import anchor_instruction, check_arguments
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.meteora_dlmm_accounts import (
     POOL_DISCRIMINATOR,
     POOL_LENGTH,
@@ -129,14 +130,7 @@ def decode_swap(data: bytes) -> SwapArguments:
     Raises:
         DecodeError: it is another instruction, its arguments are cut off, or it names transfer hook accounts.
     """
-    if data[:8] not in (SWAP, SWAP_EXACT_OUT):
-        raise DecodeError(
-            f"decoding a Meteora DLMM swap: data starts with {data[:8].hex()}, which is no swap"
-        )
-    if len(data) < _SWAP_ARGS.size:
-        raise DecodeError(
-            f"decoding a Meteora DLMM swap: found {len(data)} bytes, expected {_SWAP_ARGS.size}"
-        )
+    check_arguments("Meteora DLMM swap", data, _SWAP_ARGS.size, (SWAP, SWAP_EXACT_OUT))
     name, first, second, slices = _SWAP_ARGS.unpack_from(data)
     if slices:
         raise DecodeError(
@@ -231,31 +225,23 @@ def _metas(state: PoolState, request: SwapRequest) -> list[AccountMeta]:
     programs = [pool_accounts.token_program(pool, mint, accounts) for mint in (state.mint_a, state.mint_b)]
     ahead = arrays_read(pool, state, accounts, a_to_b=request.a_to_b)
     return [
-        _writable(pool),
-        _readable(extension if accounts.get(extension) else PROGRAM_ID),  # the program id stands for none
-        _writable(state.vault_a),
-        _writable(state.vault_b),
-        _writable(request.user_in),
-        _writable(request.user_out),
-        _readable(state.mint_a),
-        _readable(state.mint_b),
-        _writable(state.oracle),
-        _readable(PROGRAM_ID),  # no host takes a share of the fee
-        AccountMeta(request.user, is_signer=True, is_writable=False),
-        *map(_readable, programs),
-        _readable(memo.PROGRAM_ID),
-        _readable(EVENT_AUTHORITY),
-        _readable(PROGRAM_ID),
-        *(_writable(key) for key, _ in ahead),
+        writable(pool),
+        readable(extension if accounts.get(extension) else PROGRAM_ID),  # the program id stands for none
+        writable(state.vault_a),
+        writable(state.vault_b),
+        writable(request.user_in),
+        writable(request.user_out),
+        readable(state.mint_a),
+        readable(state.mint_b),
+        writable(state.oracle),
+        readable(PROGRAM_ID),  # no host takes a share of the fee
+        signer(request.user),
+        *map(readable, programs),
+        readable(memo.PROGRAM_ID),
+        readable(EVENT_AUTHORITY),
+        readable(PROGRAM_ID),
+        *(writable(key) for key, _ in ahead),
     ]
-
-
-def _writable(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=True)
-
-
-def _readable(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=False)
 
 
 PROGRAM: Final = PoolProgram(

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram, SwapRequest
 from adapters.solana.programs import memo
-from adapters.solana.programs.layout import anchor_instruction
+from adapters.solana.programs.layout import anchor_instruction, check_arguments
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.orca_whirlpool_accounts import (
     POOL_DISCRIMINATOR,
     POOL_LENGTH,
@@ -142,12 +143,12 @@ def swap_v2(keys: SwapAccounts, arguments: SwapArguments) -> Instruction:
     fixed = (keys.program_a, keys.program_b, memo.PROGRAM_ID)
     moved = (keys.user_a, keys.vault_a, keys.user_b, keys.vault_b, *keys.tick_arrays, keys.oracle)
     metas = [
-        *(AccountMeta(key, is_signer=False, is_writable=False) for key in fixed),
-        AccountMeta(keys.authority, is_signer=True, is_writable=False),
-        AccountMeta(keys.pool, is_signer=False, is_writable=True),
-        AccountMeta(keys.mint_a, is_signer=False, is_writable=False),
-        AccountMeta(keys.mint_b, is_signer=False, is_writable=False),
-        *(AccountMeta(key, is_signer=False, is_writable=True) for key in moved),
+        *map(readable, fixed),
+        signer(keys.authority),
+        writable(keys.pool),
+        readable(keys.mint_a),
+        readable(keys.mint_b),
+        *map(writable, moved),
     ]
     exact_in, a_to_b, amount, limit, price_limit = arguments
     no_more_arrays = 0
@@ -163,13 +164,10 @@ def decode_swap(data: bytes) -> SwapArguments:
     Raises:
         DecodeError: it is another instruction, or the arguments are cut off.
     """
-    if data[:8] != SWAP_V2:
+    check_arguments("Whirlpool swap", data, _SWAP.size, (SWAP_V2,))
+    if max(data[40:42]) > 1:
         raise DecodeError(
-            f"decoding a Whirlpool swap: data starts with {data[:8].hex()}, which is no swap_v2"
-        )
-    if len(data) < _SWAP.size or max(data[40:42]) > 1:
-        raise DecodeError(
-            f"decoding a Whirlpool swap: found {len(data)} bytes, expected {_SWAP.size} with two flags at 40"
+            f"decoding a Whirlpool swap: found the flags {data[40:42].hex()}, expected 0 or 1 each"
         )
     _, amount, limit, price_limit, exact_in, a_to_b, _ = _SWAP.unpack_from(data)
     return SwapArguments(bool(exact_in), bool(a_to_b), amount, limit, int.from_bytes(price_limit, "little"))

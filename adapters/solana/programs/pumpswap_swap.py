@@ -15,9 +15,9 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 
 from adapters.solana.programs.associated_token import PROGRAM_ID as ASSOCIATED_TOKEN_PROGRAM
 from adapters.solana.programs.associated_token import associated_address
-from adapters.solana.programs.layout import anchor_instruction
+from adapters.solana.programs.layout import anchor_instruction, check_arguments
+from adapters.solana.programs.metas import readable, writable
 from adapters.solana.programs.pumpswap_layout import FEE_CONFIG, FEE_PROGRAM, GLOBAL_CONFIG, PROGRAM_ID
-from domain.errors import DecodeError
 
 BUY: Final = anchor_instruction("buy")
 BUY_EXACT_QUOTE_IN: Final = anchor_instruction("buy_exact_quote_in")
@@ -89,10 +89,7 @@ def decode_swap(data: bytes) -> SwapArguments:
     Raises:
         DecodeError: it is another instruction, or the arguments are cut off.
     """
-    if data[:8] not in (BUY, BUY_EXACT_QUOTE_IN, SELL):
-        raise DecodeError(f"decoding a PumpSwap swap: data starts with {data[:8].hex()}, which is no swap")
-    if len(data) < _ARGUMENTS.size:
-        raise DecodeError(f"decoding a PumpSwap swap: found {len(data)} bytes, expected {_ARGUMENTS.size}")
+    check_arguments("PumpSwap swap", data, _ARGUMENTS.size, (BUY, BUY_EXACT_QUOTE_IN, SELL))
     name, first, second = _ARGUMENTS.unpack_from(data)
     return SwapArguments(a_to_b=name == SELL, exact_in=name != BUY, amount=first, limit=second)
 
@@ -109,30 +106,30 @@ def volume_account(user: Pubkey) -> Pubkey:
 
 def _metas(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
     authority = creator_vault_authority(keys.coin_creator)
-    volume = [_read(_VOLUME), _write(volume_account(keys.user))] if buying else []
+    volume = [readable(_VOLUME), writable(volume_account(keys.user))] if buying else []
     return [
-        _write(keys.pool),
+        writable(keys.pool),
         AccountMeta(keys.user, is_signer=True, is_writable=True),
-        _read(GLOBAL_CONFIG),
-        _read(keys.base_mint),
-        _read(keys.quote_mint),
-        _write(keys.user_base),
-        _write(keys.user_quote),
-        _write(keys.base_vault),
-        _write(keys.quote_vault),
-        _read(keys.protocol_recipient),
-        _write(associated_address(keys.protocol_recipient, keys.quote_mint, keys.quote_program)),
-        _read(keys.base_program),
-        _read(keys.quote_program),
-        _read(SYSTEM_PROGRAM),
-        _read(ASSOCIATED_TOKEN_PROGRAM),
-        _read(_EVENT_AUTHORITY),
-        _read(PROGRAM_ID),
-        _write(associated_address(authority, keys.quote_mint, keys.quote_program)),
-        _read(authority),
+        readable(GLOBAL_CONFIG),
+        readable(keys.base_mint),
+        readable(keys.quote_mint),
+        writable(keys.user_base),
+        writable(keys.user_quote),
+        writable(keys.base_vault),
+        writable(keys.quote_vault),
+        readable(keys.protocol_recipient),
+        writable(associated_address(keys.protocol_recipient, keys.quote_mint, keys.quote_program)),
+        readable(keys.base_program),
+        readable(keys.quote_program),
+        readable(SYSTEM_PROGRAM),
+        readable(ASSOCIATED_TOKEN_PROGRAM),
+        readable(_EVENT_AUTHORITY),
+        readable(PROGRAM_ID),
+        writable(associated_address(authority, keys.quote_mint, keys.quote_program)),
+        readable(authority),
         *volume,
-        _read(FEE_CONFIG),
-        _read(FEE_PROGRAM),
+        readable(FEE_CONFIG),
+        readable(FEE_PROGRAM),
         *_remaining(keys, buying=buying),
     ]
 
@@ -142,20 +139,11 @@ def _remaining(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
     remaining = []
     if keys.cashback:
         volume = volume_account(keys.user)
-        remaining.append(_write(associated_address(volume, keys.quote_mint, keys.quote_program)))
+        remaining.append(writable(associated_address(volume, keys.quote_mint, keys.quote_program)))
         if not buying:
-            remaining.append(_write(volume))
+            remaining.append(writable(volume))
     if keys.coin_creator != Pubkey.default():
         seeds = [b"pool-v2", bytes(keys.base_mint)]
-        remaining.append(_read(Pubkey.find_program_address(seeds, PROGRAM_ID)[0]))
-    remaining.append(_read(keys.buyback_recipient))
-    remaining.append(_write(associated_address(keys.buyback_recipient, keys.quote_mint, keys.quote_program)))
-    return remaining
-
-
-def _read(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=False)
-
-
-def _write(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=True)
+        remaining.append(readable(Pubkey.find_program_address(seeds, PROGRAM_ID)[0]))
+    buyback = associated_address(keys.buyback_recipient, keys.quote_mint, keys.quote_program)
+    return [*remaining, readable(keys.buyback_recipient), writable(buyback)]

@@ -15,6 +15,7 @@ from solders.pubkey import Pubkey
 
 from adapters.solana.programs import openbook
 from adapters.solana.programs.layout import check_owner, program_address
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.token import TOKEN_PROGRAM
 from domain.errors import DecodeError
 
@@ -239,35 +240,27 @@ def decode_swap(data: bytes) -> SwapArguments:
 
 
 def _metas(keys: SwapAccounts, market: MarketAccounts | None) -> list[AccountMeta]:
-    head = [_read(TOKEN_PROGRAM), _write(keys.pool), _read(keys.authority)]
-    vaults = [_write(keys.vault_a), _write(keys.vault_b)]
+    head = [readable(TOKEN_PROGRAM), writable(keys.pool), readable(keys.authority)]
+    vaults = [writable(keys.vault_a), writable(keys.vault_b)]
     user = [
-        _write(keys.user_in),
-        _write(keys.user_out),
-        AccountMeta(keys.user, is_signer=True, is_writable=False),
+        writable(keys.user_in),
+        writable(keys.user_out),
+        signer(keys.user),
     ]
     if market is None:
         return [*head, *vaults, *user]
     return [
         *head,
-        _write(market.open_orders),
-        _write(market.target_orders),
+        writable(market.open_orders),
+        writable(market.target_orders),
         *vaults,
-        _read(market.program),
-        _write(market.market),
-        _write(market.bids),
-        _write(market.asks),
-        _write(market.event_queue),
-        _write(market.base_vault),
-        _write(market.quote_vault),
-        _read(market.vault_signer),
+        readable(market.program),
+        writable(market.market),
+        writable(market.bids),
+        writable(market.asks),
+        writable(market.event_queue),
+        writable(market.base_vault),
+        writable(market.quote_vault),
+        readable(market.vault_signer),
         *user,
     ]
-
-
-def _read(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=False)
-
-
-def _write(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=False, is_writable=True)

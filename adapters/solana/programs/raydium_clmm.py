@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram, SwapRequest
 from adapters.solana.programs import memo, token
-from adapters.solana.programs.layout import anchor_instruction
+from adapters.solana.programs.layout import anchor_instruction, check_arguments
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.pool_accounts import decoded, mint_fee, unread, vault_amount
 from adapters.solana.programs.raydium_clmm_accounts import (
     POOL_DISCRIMINATOR,
@@ -149,15 +150,15 @@ def swap(request: SwapRequest) -> Instruction:
 
 def swap_v2(keys: SwapAccounts, arguments: SwapArguments) -> Instruction:
     """Build a swap instruction."""
-    writable = (keys.pool, keys.user_in, keys.user_out, keys.vault_in, keys.vault_out, keys.observation)
+    moved = (keys.pool, keys.user_in, keys.user_out, keys.vault_in, keys.vault_out, keys.observation)
     fixed = (token.TOKEN_PROGRAM, token.TOKEN_2022_PROGRAM, memo.PROGRAM_ID, keys.mint_in, keys.mint_out)
     extra = (keys.extension, *keys.tick_arrays) if keys.extension else keys.tick_arrays
     metas = [
-        AccountMeta(keys.payer, is_signer=True, is_writable=False),
-        AccountMeta(keys.amm_config, is_signer=False, is_writable=False),
-        *(AccountMeta(key, is_signer=False, is_writable=True) for key in writable),
-        *(AccountMeta(key, is_signer=False, is_writable=False) for key in fixed),
-        *(AccountMeta(key, is_signer=False, is_writable=True) for key in extra),
+        signer(keys.payer),
+        readable(keys.amm_config),
+        *map(writable, moved),
+        *map(readable, fixed),
+        *map(writable, extra),
     ]
     exact_in, amount, limit, price_limit = arguments
     data = _SWAP.pack(SWAP_V2, amount, limit, price_limit.to_bytes(16, "little"), exact_in)
@@ -170,13 +171,10 @@ def decode_swap(data: bytes) -> SwapArguments:
     Raises:
         DecodeError: it is another instruction, or the arguments are cut off.
     """
-    if data[:8] != SWAP_V2:
+    check_arguments("Raydium CLMM swap", data, _SWAP.size, (SWAP_V2,))
+    if data[_SWAP.size - 1] > 1:
         raise DecodeError(
-            f"decoding a Raydium CLMM swap: data starts with {data[:8].hex()}, which is no swap_v2"
-        )
-    if len(data) < _SWAP.size or data[_SWAP.size - 1] > 1:
-        raise DecodeError(
-            f"decoding a Raydium CLMM swap: found {len(data)} bytes, expected {_SWAP.size} that end in 0 or 1"
+            f"decoding a Raydium CLMM swap: found the flag {data[_SWAP.size - 1]}, expected 0 or 1"
         )
     _, amount, limit, price_limit, exact_in = _SWAP.unpack_from(data)
     return SwapArguments(bool(exact_in), amount, limit, int.from_bytes(price_limit, "little"))

@@ -13,7 +13,14 @@ from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
 from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram, SwapRequest
-from adapters.solana.programs.layout import anchor_account, anchor_instruction, check_data, check_owner
+from adapters.solana.programs.layout import (
+    anchor_account,
+    anchor_instruction,
+    check_arguments,
+    check_data,
+    check_owner,
+)
+from adapters.solana.programs.metas import readable, signer, writable
 from adapters.solana.programs.pool_accounts import decoded, mint_fee, unread, vault_amount
 from domain.errors import DecodeError, QuoteError
 from domain.market.amm.constant_product import ConstantProductPool, CreatorFeeOn
@@ -311,14 +318,7 @@ def decode_swap(data: bytes) -> SwapArguments:
     Raises:
         DecodeError: it is another instruction, or the arguments are cut off.
     """
-    if data[:8] not in (SWAP_BASE_INPUT, SWAP_BASE_OUTPUT):
-        raise DecodeError(
-            f"decoding a Raydium CPMM swap: data starts with {data[:8].hex()}, which is no swap"
-        )
-    if len(data) < _SWAP_ARGS.size:
-        raise DecodeError(
-            f"decoding a Raydium CPMM swap: found {len(data)} bytes, expected {_SWAP_ARGS.size}"
-        )
+    check_arguments("Raydium CPMM swap", data, _SWAP_ARGS.size, (SWAP_BASE_INPUT, SWAP_BASE_OUTPUT))
     name, first, second = _SWAP_ARGS.unpack_from(data)
     if name == SWAP_BASE_INPUT:
         return SwapArguments(exact_in=True, amount=first, limit=second)
@@ -352,19 +352,19 @@ def observation_address(pool: Pubkey) -> Pubkey:
 
 def _metas(keys: SwapAccounts) -> list[AccountMeta]:
     return [
-        AccountMeta(keys.payer, is_signer=True, is_writable=False),
-        AccountMeta(AUTHORITY, is_signer=False, is_writable=False),
-        AccountMeta(keys.amm_config, is_signer=False, is_writable=False),
-        AccountMeta(keys.pool, is_signer=False, is_writable=True),
-        AccountMeta(keys.user_in, is_signer=False, is_writable=True),
-        AccountMeta(keys.user_out, is_signer=False, is_writable=True),
-        AccountMeta(keys.vault_in, is_signer=False, is_writable=True),
-        AccountMeta(keys.vault_out, is_signer=False, is_writable=True),
-        AccountMeta(keys.program_in, is_signer=False, is_writable=False),
-        AccountMeta(keys.program_out, is_signer=False, is_writable=False),
-        AccountMeta(keys.mint_in, is_signer=False, is_writable=False),
-        AccountMeta(keys.mint_out, is_signer=False, is_writable=False),
-        AccountMeta(keys.observation, is_signer=False, is_writable=True),
+        signer(keys.payer),
+        readable(AUTHORITY),
+        readable(keys.amm_config),
+        writable(keys.pool),
+        writable(keys.user_in),
+        writable(keys.user_out),
+        writable(keys.vault_in),
+        writable(keys.vault_out),
+        readable(keys.program_in),
+        readable(keys.program_out),
+        readable(keys.mint_in),
+        readable(keys.mint_out),
+        writable(keys.observation),
     ]
 
 

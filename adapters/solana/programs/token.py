@@ -8,12 +8,13 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 from solders.token import ID
 from solders.token.state import Mint, TokenAccount, TokenAccountState
 
 from adapters.solana.programs.layout import check_owner
+from adapters.solana.programs.metas import readable, signer, writable
 from domain.errors import DecodeError
 from domain.market.amm.pool import TransferFee
 
@@ -129,10 +130,10 @@ def transfer_checked(
 ) -> Instruction:
     """Build a TransferChecked of `amount` base units."""
     metas = [
-        AccountMeta(source, is_signer=False, is_writable=True),
-        AccountMeta(mint, is_signer=False, is_writable=False),
-        AccountMeta(destination, is_signer=False, is_writable=True),
-        AccountMeta(authority, is_signer=True, is_writable=False),
+        writable(source),
+        readable(mint),
+        writable(destination),
+        signer(authority),
     ]
     return Instruction(program, _TRANSFER_CHECKED.pack(12, amount, decimals), metas)
 

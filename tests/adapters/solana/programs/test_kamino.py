@@ -65,7 +65,7 @@ def test_what_is_no_reserve_or_no_flash_loan_is_refused_in_a_sentence() -> None:
         kamino.decode_reserve(bytes(8) + DATA[8:], kamino.PROGRAM_ID)
     with pytest.raises(DecodeError, match="version 2 is unknown"):
         kamino.decode_reserve(DATA[:8] + b"\x02" + DATA[9:], kamino.PROGRAM_ID)
-    with pytest.raises(DecodeError, match="neither a borrow nor a repay"):
+    with pytest.raises(DecodeError, match="which is no Kamino flash loan"):
         kamino.decode_flash(b"12345678")
     with pytest.raises(DecodeError, match="found 16 bytes, expected 17"):
         kamino.decode_flash(kamino.FLASH_REPAY + bytes(8))

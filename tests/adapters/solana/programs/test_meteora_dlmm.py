@@ -248,7 +248,7 @@ def test_wrong_owner_length_type_and_modes_are_refused_in_a_sentence() -> None:
             layouts.decode_pool(POOL[:at] + b"\x09" + POOL[at + 1 :], OWNER)
     with pytest.raises(DecodeError, match="bin step 0"):
         layouts.decode_pool(POOL[:80] + bytes(2) + POOL[82:], OWNER)
-    with pytest.raises(DecodeError, match="which is no swap"):
+    with pytest.raises(DecodeError, match="which is no Meteora DLMM swap"):
         dlmm.decode_swap(b"12345678")
     with pytest.raises(DecodeError, match="2 slices of transfer hook accounts"):
         dlmm.decode_swap(dlmm.SWAP + bytes(16) + b"\x02\x00\x00\x00")

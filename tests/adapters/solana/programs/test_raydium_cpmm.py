@@ -110,7 +110,7 @@ def test_wrong_owner_length_and_type_are_refused_in_a_sentence() -> None:
         cpmm.decode_pool(bytes(8) + POOL[8:], OWNER)
     with pytest.raises(DecodeError, match="found 637 bytes, expected 236"):
         cpmm.decode_config(POOL, OWNER)
-    with pytest.raises(DecodeError, match="which is no swap"):
+    with pytest.raises(DecodeError, match="which is no Raydium CPMM swap"):
         cpmm.decode_swap(b"12345678")
 
 
