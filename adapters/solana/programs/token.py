@@ -43,7 +43,11 @@ def decode_token_account(data: bytes, owner: Pubkey) -> TokenAccount:
     Raises:
         DecodeError: another program owns it, or its bytes are no initialised token account.
     """
-    return TokenAccount.from_bytes(_base("token account", data, owner, TOKEN_ACCOUNT_LENGTH, _TYPE_ACCOUNT))
+    base = _base("token account", data, owner, TOKEN_ACCOUNT_LENGTH, _TYPE_ACCOUNT)
+    try:
+        return TokenAccount.from_bytes(base)
+    except ValueError as error:
+        raise DecodeError(f"decoding a token account: {error}") from error
 
 
 def decode_mint(data: bytes, owner: Pubkey) -> Mint:
@@ -52,7 +56,11 @@ def decode_mint(data: bytes, owner: Pubkey) -> Mint:
     Raises:
         DecodeError: another program owns it, or its bytes are no initialised mint.
     """
-    return Mint.from_bytes(_base("token mint", data, owner, MINT_LENGTH, _TYPE_MINT))
+    base = _base("token mint", data, owner, MINT_LENGTH, _TYPE_MINT)
+    try:
+        return Mint.from_bytes(base)
+    except ValueError as error:
+        raise DecodeError(f"decoding a token mint: {error}") from error
 
 
 def is_token_account(data: bytes, owner: Pubkey) -> bool:
@@ -143,12 +151,7 @@ def _base(kind: str, data: bytes, owner: Pubkey, length: int, account_type: int)
     extended = owner == TOKEN_2022_PROGRAM and len(data) > _TYPE_AT and data[_TYPE_AT] == account_type
     if len(data) != length and not extended:
         raise DecodeError(f"decoding a {kind}: found {len(data)} bytes, expected {length}; check the address")
-    base = data[:length]
-    try:
-        (Mint if length == MINT_LENGTH else TokenAccount).from_bytes(base)
-    except ValueError as error:
-        raise DecodeError(f"decoding a {kind}: {error}") from error
-    return base
+    return data[:length]
 
 
 def _extension(data: bytes, wanted: int) -> bytes | None:

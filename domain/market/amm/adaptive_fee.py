@@ -1,9 +1,8 @@
 """Whirlpool's adaptive fee: a rate that rises while the price moves and decays with time.
 
-Ticks come in groups. The further a swap goes from the group the price rested in, the higher the rate, group
-by
-group: such a swap stops at every group's edge, and the mathematics of `concentrated` cannot be summed up
-ahead. Follows the program's fee rate manager, as of the core SDK 3.1.0.
+Ticks come in groups. The further a swap goes from the group the price rested in, the higher the rate, so it
+stops at every group's edge, and the mathematics of `concentrated` cannot be summed up ahead. Follows the
+program's fee rate manager, as of the core SDK 3.1.0.
 """
 
 from __future__ import annotations
