@@ -1,5 +1,6 @@
 """Raydium CLMM told in Python: swap_v2, errors by the program's own numbers.
 
+The numbers are the deployed binary's; the newest public source has dropped a few errors and counts lower.
 Left out, since no swap reads them: fee growth outside the crossed ticks, rewards, the price observation. An
 exact output that a price limit cuts short is refused.
 """

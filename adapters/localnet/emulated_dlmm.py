@@ -37,11 +37,11 @@ EXCEEDED_SLIPPAGE: Final = 6003
 INVALID_TOKEN_MINT: Final = 6010
 TYPE_CAST_FAILED: Final = 6019
 LIQUIDITY_ENDS: Final = 6036
-PAIR_DISABLED: Final = 6043
 NOTHING_PAID: Final = 6039
+POOL_DISABLED: Final = 6042
 
 _REFUSALS: Final = Refusals(
-    paused=custom(PAIR_DISABLED),
+    paused=custom(POOL_DISABLED),
     zero_amount=custom(NOTHING_PAID),
     no_quote=custom(LIQUIDITY_ENDS),
     nothing_out=custom(NOTHING_PAID),
@@ -51,6 +51,13 @@ _REFUSALS: Final = Refusals(
     names={
         EXCEEDED_SLIPPAGE: ("ExceededAmountSlippageTolerance", "Exceeded amount slippage tolerance"),
         INVALID_TOKEN_MINT: ("InvalidTokenMint", "Invalid token mint"),
+        TYPE_CAST_FAILED: ("TypeCastFailed", "Type cast error"),
+        LIQUIDITY_ENDS: (  # it looks for more in the far bins, of which no bitmap was given
+            "BitmapExtensionAccountIsNotProvided",
+            "Bitmap extension account is not provided",
+        ),
+        NOTHING_PAID: ("InsufficientOutAmount", "Insufficient amount in for minimum out"),
+        POOL_DISABLED: ("PoolDisabled", "Pool disabled"),
     },
 )
 _FIXED: Final = 16

@@ -33,6 +33,10 @@ FLASH_LOANS_DISABLED: Final = 6036
 RESERVE_OBSOLETE: Final = 6082
 
 _NAMES: Final[ErrorNames] = {
+    INVALID_AMOUNT: ("InvalidAmount", "Input amount is invalid"),
+    INSUFFICIENT_LIQUIDITY: ("InsufficientLiquidity", "Insufficient liquidity available"),
+    BORROW_TOO_SMALL: ("BorrowTooSmall", "Borrow amount too small to receive liquidity after fees"),
+    RESERVE_OBSOLETE: ("ReserveObsolete", "Reserve is marked as obsolete"),
     NO_FLASH_REPAY_FOUND: ("NoFlashRepayFound", "No corresponding repay found for flash borrow"),
     INVALID_FLASH_REPAY: ("InvalidFlashRepay", "Invalid repay found"),
     MULTIPLE_FLASH_BORROWS: (

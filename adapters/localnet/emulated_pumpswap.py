@@ -71,6 +71,10 @@ _REFUSALS: Final = Refusals(
             "BuySlippageBelowMinBaseAmountOut",
             "buy: slippage - would buy less tokens than expected min_base_amount_out",
         ),
+        BUYBACK_RECIPIENT_NOT_AUTHORIZED: (
+            "BuybackFeeRecipientNotAuthorized",
+            "Buyback fee recipient not authorized",
+        ),
     },
 )
 _KNOWN: Final = (pumpswap_swap.SELL, pumpswap_swap.BUY, pumpswap_swap.BUY_EXACT_QUOTE_IN)
@@ -88,7 +92,8 @@ def _read(call: Call) -> Swap[PumpSwapQuote]:
     order = Order(arguments.a_to_b, arguments.exact_in, arguments.amount, arguments.limit)
     swap = _Accounts(call, order)
     below = custom(EXCEEDED_SLIPPAGE if order.a_to_b else BUY_BELOW_MINIMUM)
-    return Swap(order, swap.tradable, swap.carry_out, lambda: swap.no_quote(order), below)
+    closed = _closed(order)
+    return Swap(order, swap.tradable, swap.carry_out, lambda: swap.no_quote(order), below, closed)
 
 
 class _Accounts:
@@ -118,7 +123,7 @@ class _Accounts:
         """The error of a swap that has no quote."""
         pool = self.tradable()
         if not (pool.sells if order.a_to_b else pool.buys):
-            return custom(DISABLED_SELL if order.a_to_b else DISABLED_BUY)
+            return _closed(order)
         if order.a_to_b:
             return custom(OVERFLOW)
         if order.exact_in:
@@ -175,6 +180,10 @@ class _Accounts:
         account = anchor.present(self._call, mint)
         decimals = anchor.decoded(token.decode_mint, account).decimals
         return Leg(account.owner, mint, decimals, source, destination, authority)
+
+
+def _closed(order: Order) -> InstructionError:
+    return custom(DISABLED_SELL if order.a_to_b else DISABLED_BUY)
 
 
 def _recipients(

@@ -26,7 +26,8 @@ from domain.errors import DecodeError
 
 UPDATES_NOT_MONOTONIC: Final = 6000
 PRICE_FEED_MESSAGE_MISMATCH: Final = 6001
-INSUFFICIENT_GUARDIAN_SIGNATURES: Final = 6005
+INSUFFICIENT_GUARDIAN_SIGNATURES: Final = 6015
+"""The receiver's, which the push oracle calls and passes on."""
 
 UPDATE_PRICE_FEED: Final = anchor_instruction("update_price_feed")
 

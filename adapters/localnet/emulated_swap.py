@@ -91,7 +91,7 @@ class Swap(Generic[Q]):
     Attributes:
         pool: raises QuoteError or DecodeError where the program's arithmetic fails.
         carry_out: the transfers, and the accounts the program writes.
-        no_quote, below_limit: the errors of this instruction, where they are not the protocol's usual ones.
+        no_quote, below_limit, paused: the errors of this instruction, where they are not the protocol's usual ones.
         may_end: whether a swap that the liquidity or a price limit ends early passes.
     """
 
@@ -100,6 +100,7 @@ class Swap(Generic[Q]):
     carry_out: Callable[[Q], CarriedOut]
     no_quote: Callable[[], InstructionError] | None = None
     below_limit: InstructionError | None = None
+    paused: InstructionError | None = None
     may_end: bool = False
 
 
@@ -139,7 +140,7 @@ class EmulatedSwaps(Generic[Q]):
         try:
             swap = self._read(call)
             if self.paused:
-                raise Stop(self._refusals.paused)
+                raise Stop(swap.paused or self._refusals.paused)
             quote = self._quote(swap)
             transfers, writes = swap.carry_out(quote)
         except Stop as stop:

@@ -71,6 +71,8 @@ _REFUSALS: Final = Refusals(
         ABOVE_MAXIMUM: ("AmountInAboveMaximum", "Amount in above maximum threshold"),
         INVALID_TICK_ARRAYS: ("TickArraySequenceInvalidIndex", "Invalid index for tick array sequence"),
         AMOUNT_CALC_OVERFLOW: ("AmountCalcOverflow", "Amount calculated overflows"),
+        PARTIAL_FILL: ("PartialFillError", "Trade resulted in partial fill"),
+        TRADE_NOT_ENABLED: ("TradeIsNotEnabled", "Trade is not enabled yet"),
     },
 )
 _FIXED: Final = 15

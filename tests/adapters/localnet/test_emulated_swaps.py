@@ -32,8 +32,8 @@ PAUSED = {
     "raydium_amm_v4": 22,
     "raydium_clmm": 6001,
     "orca_whirlpool": 6064,
-    "meteora_dlmm": 6043,
-    "pumpswap": 6020,
+    "meteora_dlmm": 6042,
+    "pumpswap": 6021,  # of sales
 }
 
 protocols = pytest.mark.parametrize("protocol", OPENERS)
@@ -177,6 +177,8 @@ def test_a_paused_program_says_so_in_its_own_words(protocol: str) -> None:
     good = swap(chain, pool, SOL, a_to_b=True)
     chain.ledger.emulations.pause_swaps(True)
     assert error_of(chain, good) == PAUSED[protocol]
+    bought = error_of(chain, swap(chain, pool, SOL, a_to_b=False))
+    assert bought == (6020 if protocol == "pumpswap" else PAUSED[protocol])
     chain.ledger.emulations.pause_swaps(False)
     assert chain.land(good).outcome.error is None
 
