@@ -91,7 +91,7 @@ class Swap(Generic[Q]):
     Attributes:
         pool: raises QuoteError or DecodeError where the program's arithmetic fails.
         carry_out: the transfers, and the accounts the program writes.
-        no_quote, below_limit, paused: the errors of this instruction, where they are not the protocol's usual ones.
+        no_quote, below_limit, paused: this instruction's errors, where not the protocol's usual ones.
         may_end: whether a swap that the liquidity or a price limit ends early passes.
     """
 
