@@ -45,6 +45,17 @@ def quoted(pool: Pool, case: dict[str, Any], *, a_to_b: bool) -> Quote | None:
         return None
 
 
+def check_run(case: dict[str, Any], quote: Quote) -> None:
+    """Hold a quote to what the deployed program paid when it carried the case out.
+
+    A run that failed proves nothing here: some were made with binaries older than the SDK.
+    """
+    run = case.get("program", {})
+    if run.get("ok"):
+        found = (quote.amount_in, quote.amount_out)
+        assert found == (int(run["spent"]), int(run["received"])), f"{case} was run otherwise: {quote}"
+
+
 def _account(raw: dict[str, Any]) -> Account:
     data, owner = account_bytes(raw)
     return Account(int(raw.get("lamports", 0)), owner, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amm_checks.cases import accounts_of, address_of, quotable, quoted
+from amm_checks.cases import accounts_of, address_of, check_run, quotable, quoted
 
 from adapters.solana.programs.orca_whirlpool import PROGRAM, around
 from domain.market.amm.concentrated_quote import ConcentratedQuote
@@ -21,6 +21,8 @@ def check(pool: dict[str, Any]) -> tuple[int, int]:
             assert quote is None, f"{case} should have no quote, got {quote}"
             continue
         assert isinstance(quote, ConcentratedQuote), f"{case} should have a quote"
+        assert "amountOut" in case or "amountIn" in case, f"{case} says no amount"
+        check_run(case, quote)
         found = {"amountOut": quote.amount_out, "amountIn": quote.amount_in, "fee": quote.fee_in}
         for name, value in found.items():
             if name in case:

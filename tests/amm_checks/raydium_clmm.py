@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amm_checks.cases import quotable, quoted
+from amm_checks.cases import check_run, quotable, quoted
 
 from adapters.solana.programs.raydium_clmm import PROGRAM
 from domain.market.amm.clmm import ClmmPool
@@ -41,3 +41,5 @@ def _compare(ours: ClmmPool, case: dict[str, Any], quote: ConcentratedQuote) -> 
         if name in case:
             assert value == int(case[name]), f"{name} of {case} gave {value}"
     assert quote.partial == case.get("partial", False), f"{case} gave {quote}"
+    assert "amountOut" in case or "amountIn" in case, f"{case} says no amount"
+    check_run(case, quote)

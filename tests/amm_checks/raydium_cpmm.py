@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amm_checks.cases import quotable, quoted
+from amm_checks.cases import check_run, quotable, quoted
 
 from adapters.solana.programs.raydium_cpmm import PROGRAM
 
@@ -31,6 +31,7 @@ def check(pool: dict[str, Any]) -> tuple[int, int]:
             ("amountOut", quote.amount_out) if case["mode"] == "exact_in" else ("amountIn", quote.amount_in)
         )
         assert found == int(case[key]), f"{case} gave {quote}"
+        check_run(case, quote)
         for name, theirs in FEES.items():
             if theirs in case:
                 assert getattr(quote, name) == int(case[theirs]), f"{theirs} of {case} gave {quote}"

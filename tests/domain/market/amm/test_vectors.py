@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from vector_accounts import VECTORS
 
+from domain.errors import DecodeError, QuoteError
+
 Check = Callable[[dict[str, Any]], tuple[int, int]]
 FILES = sorted(VECTORS.glob("*.json"))
 
@@ -39,13 +41,30 @@ def test_every_case_of_every_file_passes(file: Path, record_property: Callable[[
     for number, pool in enumerate(document["pools"]):
         try:
             done, left = check(pool)
-        except AssertionError as error:
+        except (AssertionError, DecodeError, QuoteError) as error:
             wrong.append(f"pool {number} ({pool.get('kind', '')}): {error}")
         else:
             passed, not_graded = passed + done, not_graded + left
     record_property("vectors", f"{protocol}: {passed} cases passed, {not_graded} not graded ({file.name})")
     assert not wrong, f"{len(wrong)} pools of {file.name} differ:\n" + "\n".join(wrong)
     assert passed, f"{file.name} holds no case that can be graded"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_falsified_case_fails_by_its_name(file: Path) -> None:
+    """One unit more than the program pays; files without amounts to pay are not asked."""
+    document = json.loads(file.read_text())
+    check = check_of(document.get("protocol", file.stem))
+    for pool in document["pools"]:
+        paid = [case for case in pool.get("cases", ()) if is_paid(case)]
+        for case in paid[:1]:
+            false = {**case, "amountOut": str(int(case["amountOut"]) + 1)}
+            with pytest.raises(AssertionError, match=f"'amountOut': '{false['amountOut']}'"):
+                check({**pool, "cases": [false]})
+
+
+def is_paid(case: dict[str, Any]) -> bool:
+    return case.get("amountOut", "0") != "0" and case.get("program", {}).get("ok", True)
 
 
 def test_a_file_of_an_unknown_protocol_is_refused_in_a_sentence() -> None:
