@@ -44,7 +44,7 @@ LETTERS: Final = 100_000
 """Dead letters looked at: a read model with more of them has no use for one by one."""
 
 _TURNS: Final = 4
-"""Of the event loop until a statement has left, so that the server works while the next batch folds."""
+"""Of the event loop until a statement has left."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +54,12 @@ class _Unfoldable(ProjectionError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
+
+
+async def under_way() -> None:
+    """Let a statement leave that was begun, so that the server works on it while a page folds."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 class Folding:
@@ -123,6 +129,7 @@ class Folding:
                 events = await (page or self._page(self._folded, head, limit))
                 last = events[-1].position if len(events) == limit else head
                 page = self._page(last, head, limit) if last < head else None
+                await under_way()
                 await self._pass(events, last)
                 if self._absorbed >= batch:
                     await self._write()
@@ -216,8 +223,7 @@ class Folding:
         if len(self._rows) > KEPT_ROWS:
             await self._written()
             self._rows, self._seen = {}, set()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await under_way()
 
     async def _written(self) -> None:
         if self._writing is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from domain.errors import ProjectionError
-from projections.folding import LETTERS, PAGE
+from projections.folding import LETTERS, PAGE, under_way
 from projections.ports import (
     EventSource,
     FoldEvent,
@@ -125,21 +127,45 @@ async def fold_from_nothing(
         ProjectionError: an event that the read model halts on; or too many rows.
         LogUnavailable: the log is away.
     """
-    rows, after = Rows(), 0
-    while after < through:
-        events = await source.read(after, PAGE, through=through, topics=projection.topics)
-        for event in events:
-            if event.position not in skipped:
-                _fold_one(projection, rows, event)
-        if len(rows.fetched) > MAX_ROWS:
-            raise ProjectionError(f"read model {projection.name!r} has more than {MAX_ROWS:,} rows to verify")
-        after = events[-1].position if len(events) == PAGE else through
-        if progress is not None:
-            progress(after, through)
+    rows = Rows()
+    async with aclosing(_pages(projection, source, through)) as pages:
+        async for events, after in pages:
+            for event in events:
+                if event.position not in skipped:
+                    _fold_one(projection, rows, event)
+            if len(rows.fetched) > MAX_ROWS:
+                raise ProjectionError(
+                    f"read model {projection.name!r} has more than {MAX_ROWS:,} rows to verify"
+                )
+            if progress is not None:
+                progress(after, through)
     made: dict[str, dict[Key, Row]] = {}
     for (table, key), row in rows.fetched.items():
         made.setdefault(table, {})[key] = row
     return made
+
+
+async def _pages(
+    projection: Projection, source: EventSource, through: int
+) -> AsyncGenerator[tuple[Sequence[FoldEvent], int], None]:
+    """Pages of events, and the position each goes through; the next one is read while one is folded."""
+    after = 0
+    ahead: asyncio.Future[Sequence[FoldEvent]] | None = None
+    try:
+        while after < through:
+            read = ahead or source.read(after, PAGE, through=through, topics=projection.topics)
+            events = await read
+            after = events[-1].position if len(events) == PAGE else through
+            if after < through:
+                ahead = asyncio.ensure_future(
+                    source.read(after, PAGE, through=through, topics=projection.topics)
+                )
+                await under_way()
+            yield events, after
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _fold_one(projection: Projection, rows: Rows, event: FoldEvent) -> None:
@@ -159,7 +185,8 @@ def _fold_one(projection: Projection, rows: Rows, event: FoldEvent) -> None:
 
 async def _compare(table: Table, snapshot: Snapshot, expected: Mapping[Key, Row]) -> TableVerified:
     found, rows, differing = hashlib.sha256(), 0, set[Key]()
-    left = dict(expected)
+    lines = {key: _line(expected[key]) for key in sorted(expected)}
+    left = dict(lines)
     async for page in snapshot.rows(table.name):
         rows += len(page)
         for row in page:
@@ -167,12 +194,12 @@ async def _compare(table: Table, snapshot: Snapshot, expected: Mapping[Key, Row]
             found.update(line)
             key = tuple(row[name] for name in table.key)
             other = left.pop(key, None)
-            if len(differing) < SHOWN and (other is None or _line(other) != line):
+            if len(differing) < SHOWN and other != line:
                 differing.add(key)
     differing.update(sorted(left)[: SHOWN - len(differing)])
     wanted = hashlib.sha256()
-    for key in sorted(expected):
-        wanted.update(_line(expected[key]))
+    for line in lines.values():
+        wanted.update(line)
     named = tuple("/".join(map(str, key)) for key in sorted(differing))
     return TableVerified(table.name, rows, len(expected), found.hexdigest(), wanted.hexdigest(), named)
 
