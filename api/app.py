@@ -15,7 +15,7 @@ def create_app(services: ApiServices) -> FastAPI:
     """The application; run it with any ASGI server. It starts and stops nothing by itself."""
     # FastAPI's own documentation pages load scripts from a foreign host
     app = FastAPI(title="daybook", docs_url=None, redoc_url=None, openapi_url=None)
-    errors.install(app)
+    errors.install(app, "POST /graphql, GET /graphql/schema, /health and /metrics")
     app.include_router(graphql_router(services))
     app.include_router(health_router(services))
     app.include_router(metrics_router(services))

@@ -43,13 +43,16 @@ class Problem:
 
 _HINTS: Final = {
     400: ("bad_input", "Look at docs/reference/graphql.md for what is expected."),
-    404: ("not_found", "The doors are POST /graphql, GET /graphql/schema, /health and /metrics."),
+    404: ("not_found", ""),  # each application says which doors it has
     405: ("method_not_allowed", "See the Allow header for the methods of this path."),
     413: ("too_large", "Send less in one request."),
     415: ("unsupported_media_type", "Send JSON with the header Content-Type: application/json."),
     422: ("bad_input", "Look at docs/reference/graphql.md for what is expected."),
     503: ("unavailable", "Look at /health for which dependency is away, and try again."),
 }
+
+
+_NOT_FOUND: Final = 404
 
 
 class Refused(HTTPException):
@@ -84,15 +87,18 @@ def problem_of(error: BaseException) -> tuple[Problem, int]:
     return Problem("internal", detail, "The log names the cause under this reference."), 500
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of the app leave in our shape."""
+def install(app: FastAPI, doors: str) -> None:
+    """Let every error of the app leave in our shape; `doors` are named where there is none."""
+    app.state.doors = doors
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(Exception, _failed)
 
 
-async def _refused(_request: Request, error: Any) -> Response:  # noqa: ANN401 - an HTTPException, by registration
+async def _refused(request: Request, error: Any) -> Response:  # noqa: ANN401 - an HTTPException, by registration
     word, hint = _HINTS.get(error.status_code, ("refused", ""))
+    if error.status_code == _NOT_FOUND:
+        hint = f"The doors are {request.app.state.doors}."
     return problem_response(Problem(word, str(error.detail), hint), error.status_code, error.headers)
 
 

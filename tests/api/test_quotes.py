@@ -172,6 +172,17 @@ async def test_an_oversized_body_is_refused_by_both(doors: Doors) -> None:
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_who_knocks_elsewhere_is_told_the_doors(doors: Doors) -> None:
+    """The doors of this application, not of another one; and the methods of a door."""
+    answer = await doors.http.post("/v2/quote")
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert "POST /v1/quote" in answer.json()["hint"]
+    assert "graphql" not in answer.text
+    answer = await doors.http.get("/v1/quote")
+    assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
 async def test_a_batch_keeps_its_order_and_its_bound(doors: Doors) -> None:
     """A bad question spoils no other; 100 are answered, 101 are not."""
     bad = {**doors.question, "amount": 0}
