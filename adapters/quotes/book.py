@@ -137,8 +137,8 @@ class LiveBook:
         moved, self._moved = self._moved, {}
         return moved
 
-    def brought_up_to_date(self, pools: Iterable[Address]) -> bool:
-        """Make those whose fees follow the clock anew for its newest time; whether any was."""
+    def bring_up_to_date(self, pools: Iterable[Address]) -> list[Address]:
+        """Make those whose fees follow the clock anew for its newest time; returns which were late."""
         late = [
             held
             for pool in pools
@@ -148,7 +148,7 @@ class LiveBook:
         for held in late:
             held.quoted_for = self.time
             self._list(held)
-        return bool(late)
+        return [held.reading.found.address for held in late]
 
     def _take(self, reading: Reading, sight: Sight | None) -> bool:
         pool = reading.found.address

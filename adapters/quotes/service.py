@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -202,7 +202,7 @@ class Quotes:
             self._known(request.mint_in)
             self._known(request.mint_out)
             known = await self._from_cache(request)
-        if known is not None and not self.book.brought_up_to_date(known.pools):
+        if known is not None and not self._fees_were_late(known.pools):
             dated = self._dated(known)
             if dated is not None:
                 return dated
@@ -247,7 +247,7 @@ class Quotes:
     def _route(self, request: QuoteRequest, without: frozenset[Address]) -> Route:
         try:
             route = self._best(request, without)
-            if self.book.brought_up_to_date({hop.pool.address for hop in route.hops}):
+            while self._fees_were_late({hop.pool.address for hop in route.hops}):  # each pool is late once
                 route = self._best(request, without)
         except NoRoute:
             if without:
@@ -266,6 +266,13 @@ class Quotes:
             max_parts=request.max_parts,
             without=without,
         )
+
+    def _fees_were_late(self, pools: Iterable[Address]) -> bool:
+        """Whether fees of these pools were not of now; then they are, and answers with the old ones are gone."""
+        late = self.book.bring_up_to_date(pools)
+        for pool in late:
+            self._forget_all(pool)
+        return bool(late)
 
     def _dated(self, made: Quotation) -> Quotation | None:
         """The answer with its age as of now; none where that is too old."""
@@ -305,7 +312,10 @@ class Quotes:
 
     def _pool_changed(self, pool: Address) -> None:
         self._changed.add(pool)
-        for request in list(self._asked_of.pop(pool, ())):
+        self._forget_all(pool)
+
+    def _forget_all(self, pool: Address) -> None:
+        for request in self._asked_of.pop(pool, ()):
             self._forget(request)
 
     def _cache_away(self, error: CacheUnavailable) -> None:

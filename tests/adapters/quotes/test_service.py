@@ -145,11 +145,8 @@ def test_an_older_reading_changes_nothing() -> None:
 
 async def test_fees_that_follow_the_clock_are_of_now() -> None:
     """A DLMM pool's fee falls while it rests: an hour on its quote is another, without a new reading."""
-    clock = Clock()
-    book = LiveBook(clock)
-    raws = own_pools("meteora_dlmm")
-    book.take([_just_moved(vector_reading("meteora_dlmm", raw)) for raw in raws], Sight(since_us=clock()))
-    quotes = service(book, clock)
+    quotes = vector_dlmm_quotes(Clock())
+    book = quotes.book
     wanted = [question(pool, 10**5) for pool, *_ in quotes.pools()]
     before = [found for found in await quotes.quote_many(wanted) if isinstance(found, Quotation)]
     book.heard(book.newest_slot, ChainTime(book.time.unix_time + 3_600, book.time.epoch))
@@ -162,6 +159,31 @@ async def test_fees_that_follow_the_clock_are_of_now() -> None:
         assert pool is not None
         own = pool.pool.quote_exact_in(leg.amount_in, a_to_b=leg.mint_in == pool.mint_a)
         assert leg.amount_out == own.amount_out
+
+
+async def test_one_answer_made_anew_leaves_no_other_with_old_fees() -> None:
+    """Two questions to one DLMM pool, an hour passes: both are answered with the fees of now."""
+    clock = Clock()
+    asked = vector_dlmm_quotes(clock)
+    moved = 0
+    for pool, *_ in asked.pools():
+        both = [question(pool, amount) for amount in (10**5, 2 * 10**5)]
+        before = await asked.quote_many(both)
+        asked.book.heard(asked.book.newest_slot, ChainTime(asked.book.time.unix_time + 3_600, 0))
+        after = await asked.quote_many(both)
+        asked.forget()
+        anew = await asked.quote_many(both)
+        assert [*map(str, after)] == [*map(str, anew)]
+        moved += str(before[1]) != str(after[1])
+    assert moved >= 4
+
+
+def vector_dlmm_quotes(clock: Clock) -> Quotes:
+    """All DLMM vector pools, their prices moved a second ago."""
+    book = LiveBook(clock)
+    raws = own_pools("meteora_dlmm")
+    book.take([_just_moved(vector_reading("meteora_dlmm", raw)) for raw in raws], Sight(since_us=clock()))
+    return service(book, clock)
 
 
 def _just_moved(reading: Reading) -> Reading:
