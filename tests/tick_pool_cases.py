@@ -1,11 +1,10 @@
-"""What the tests of both programs with tick arrays share: a chain, requests, built instructions."""
+"""What the tests of both programs with tick arrays share: a chain and requests."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from amm_checks.cases import accounts_of, address_of
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from adapters.solana.accounts import Account
@@ -40,15 +39,6 @@ def request_of(vector: dict[str, Any], wanted: dict[str, Any], accounts: Chain) 
         int(wanted["amount"]),
         int(wanted["otherAmountThreshold"]),
     )
-
-
-def as_vector(built: Instruction) -> dict[str, Any]:
-    """An instruction in the vectors' form."""
-    keys = [
-        {"pubkey": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
-        for meta in built.accounts
-    ]
-    return {"programId": str(built.program_id), "keys": keys, "data": built.data.hex()}
 
 
 def changed(accounts: Chain, key: Pubkey, data: bytes) -> Chain:

@@ -9,10 +9,18 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 VECTORS = Path(os.environ.get("DAYBOOK_VECTORS", Path(__file__).parent / "vectors"))
+
+REAL = Path(os.environ.get("DAYBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "vectors"
+"""Accounts of the main network, which only some machines have."""
+
+needs_real_accounts = pytest.mark.skipif(
+    not REAL.exists(), reason=f"no real accounts: {REAL} is absent (DAYBOOK_SHARED names its parent)"
+)
 
 
 def vector_pools(protocol: str) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from vector_accounts import instruction_of
 
 from adapters.solana.programs import kamino
 
@@ -27,18 +27,9 @@ def check(pool: dict[str, Any]) -> tuple[int, int]:
     assert kamino.decode_flash(borrow.data) == kamino.FlashArguments(amount)
     assert kamino.decode_flash(repay.data) == kamino.FlashArguments(amount, index)
     for built, said in ((borrow, pool["borrow"]), (repay, pool["repay"])):
-        assert str(built.program_id) == said["programId"]
-        assert built.data.hex() == said["data"], f"{said['data']} was built as {built.data.hex()}"
-        assert _metas(built) == said["keys"], f"accounts of {said['data']}"
+        assert instruction_of(built) == said, f"{said['data']} was built otherwise"
         assert kamino.decode_flash_accounts([meta.pubkey for meta in built.accounts]) == accounts
     return 2, 0
-
-
-def _metas(built: Instruction) -> list[dict[str, object]]:
-    return [
-        {"pubkey": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
-        for meta in built.accounts
-    ]
 
 
 def _key(pool: dict[str, Any], name: str) -> Pubkey:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from amm_checks.cases import accounts_of, address_of, time_of
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
-from vector_accounts import account_bytes, vector_pools
+from vector_accounts import REAL, account_bytes, needs_real_accounts, vector_pools
 
 from adapters.solana.accounts import Account
 from adapters.solana.pool_program import SwapRequest
@@ -26,7 +25,6 @@ from adapters.solana.programs.meteora_dlmm_after import accounts_after
 from domain.errors import DecodeError, QuoteError
 
 VECTORS = vector_pools("meteora_dlmm")
-SHARED = Path(os.environ.get("DAYBOOK_SHARED", "../shared")) / "vectors"
 FIRST = VECTORS[0]["accounts"]
 POOL, OWNER = account_bytes(FIRST["pool"])
 ARRAY, _ = account_bytes(FIRST["binArrays"][0])
@@ -337,11 +335,9 @@ def test_malformed_swaps_raise_nothing_but_decode_errors(data: bytes) -> None:
             continue
 
 
-@pytest.mark.skipif(
-    not SHARED.exists(), reason=f"no real accounts: {SHARED} is absent (DAYBOOK_SHARED names it)"
-)
+@needs_real_accounts
 def test_pools_as_the_chain_holds_them_are_quoted_as_the_program_paid() -> None:
-    pools = json.loads((SHARED / "meteora_dlmm_real.json").read_text())["pools"]
+    pools = json.loads((REAL / "meteora_dlmm_real.json").read_text())["pools"]
     assert sum(vector_check.check(pool)[0] for pool in pools) == sum(len(pool["cases"]) for pool in pools) > 0
     for key, raw in ((address_of(pool), pool["accounts"]["pool"]) for pool in pools):
         real = layouts.decode_pool(*account_bytes(raw))
@@ -350,11 +346,9 @@ def test_pools_as_the_chain_holds_them_are_quoted_as_the_program_paid() -> None:
         assert arrays.vault_address(key, real.mint_b) == real.vault_b
 
 
-@pytest.mark.skipif(
-    not SHARED.exists(), reason=f"no real accounts: {SHARED} is absent (DAYBOOK_SHARED names it)"
-)
+@needs_real_accounts
 @pytest.mark.parametrize(
-    "file", sorted(SHARED.glob("accounts/meteora_dlmm_*.json")), ids=lambda file: file.stem
+    "file", sorted(REAL.glob("accounts/meteora_dlmm_*.json")), ids=lambda file: file.stem
 )
 def test_real_accounts_decode_and_encode_back(file: Path) -> None:
     decoders: dict[str, tuple[Callable[..., Any], Callable[[Any], bytes]]] = {

@@ -10,8 +10,8 @@ from amm_checks.cases import address_of, time_of
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
-from tick_pool_cases import Chain, as_vector, changed, read_around, request_of
-from vector_accounts import account_bytes, vector_pools
+from tick_pool_cases import Chain, changed, read_around, request_of
+from vector_accounts import account_bytes, instruction_of, vector_pools
 
 from adapters.solana.accounts import Account
 from adapters.solana.pool_program import ChainTime, SwapRequest
@@ -104,7 +104,7 @@ def test_swap_instructions_equal_the_vectors_byte_for_byte(vector: dict[str, Any
     assert vector["instructions"]
     for wanted in vector["instructions"]:
         built = PROGRAM.swap(request_of(vector, wanted, known_of(vector)))
-        assert as_vector(built) == wanted["ix"]
+        assert instruction_of(built) == wanted["ix"]
         assert orca.decode_swap(built.data) == orca.SwapArguments(
             True, wanted["aToB"], int(wanted["amount"]), int(wanted["otherAmountThreshold"])
         )

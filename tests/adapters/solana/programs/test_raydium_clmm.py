@@ -11,8 +11,8 @@ from amm_checks.cases import accounts_of, address_of, quotable, time_of
 from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
-from tick_pool_cases import Chain, as_vector, changed, read_around, request_of
-from vector_accounts import account_bytes, vector_pools
+from tick_pool_cases import Chain, changed, read_around, request_of
+from vector_accounts import account_bytes, instruction_of, vector_pools
 
 from adapters.solana.pool_program import ChainTime, SwapRequest
 from adapters.solana.programs import raydium_clmm as clmm
@@ -129,7 +129,7 @@ def test_swap_instructions_equal_the_vectors_byte_for_byte(vector: dict[str, Any
     assert vector["instructions"]
     for wanted in vector["instructions"]:
         built = PROGRAM.swap(request_of(vector, wanted, accounts_of(vector)))
-        assert as_vector(built) == wanted["ix"]
+        assert instruction_of(built) == wanted["ix"]
         assert clmm.decode_swap(built.data) == clmm.SwapArguments(
             wanted["isBaseInput"], int(wanted["amount"]), int(wanted["otherAmountThreshold"])
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pool_contracts import fails_with, read_around, spoilt_surroundings
 from solders.pubkey import Pubkey
-from vector_accounts import account_bytes, instruction_of, vector_pools
+from vector_accounts import REAL, account_bytes, instruction_of, needs_real_accounts, vector_pools
 
 from adapters.solana.accounts import Account
 from adapters.solana.pool_program import ChainTime, SwapRequest
@@ -30,10 +28,7 @@ STATE = cpmm.decode_pool(POOL, OWNER)
 ADDRESS = address_of(VECTORS[0])
 ACCOUNTS = accounts_of(VECTORS[0])
 TIME = time_of(VECTORS[0])
-REAL = (
-    Path(os.environ.get("DAYBOOK_SHARED", Path(__file__).parents[5] / "shared"))
-    / "vectors/accounts/raydium_cpmm_sol_usdc.json"
-)
+SOL_USDC = REAL / "accounts" / "raydium_cpmm_sol_usdc.json"
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["kind"])
@@ -162,10 +157,10 @@ def test_a_pool_that_takes_no_swaps_is_refused_in_a_sentence(changes: dict[str, 
         cpmm.PROGRAM.quotable(ADDRESS, accounts, ChainTime(1_999, 700))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason=f"no real accounts: {REAL} is absent (DAYBOOK_SHARED)")
+@needs_real_accounts
 def test_a_pool_of_the_main_network_is_read_and_quoted() -> None:
     """SOL against USDC; the dump holds no mints, so ours stand in."""
-    raws = json.loads(REAL.read_text())["accounts"].values()
+    raws = json.loads(SOL_USDC.read_text())["accounts"].values()
     accounts: dict[Pubkey, Account | None] = {
         Pubkey.from_string(raw["pubkey"]): Account(raw["lamports"], *reversed(account_bytes(raw)))
         for raw in raws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from amm_checks.cases import quotable
@@ -13,11 +14,13 @@ from vector_accounts import vector_pools
 from adapters.solana.programs.raydium_cpmm import PROGRAM
 from domain.errors import QuoteError
 from domain.market.amm.constant_product import (
+    RATE,
     ConstantProductPool,
     CreatorFeeOn,
     amount_in_to_price,
 )
 from domain.market.amm.pool import TransferFee
+from domain.market.amm.transfer_fee import transfer_fee
 
 pools = st.builds(
     ConstantProductPool,
@@ -45,14 +48,65 @@ plain_pools = st.builds(
 )
 
 
-def test_a_copy_of_the_sdk_would_fail() -> None:
-    """Where the SDK rounds the creator fee up apart from the trade fee, the program pays more."""
-    vectors = vector_pools("raydium_cpmm")
-    differing = [(vector, case) for vector in vectors for case in vector["cases"] if "sdkAmountOut" in case]
-    assert differing
-    for vector, case in differing:
-        quote = quotable(PROGRAM, vector).quote_exact_in(int(case["amount"]), a_to_b=case["side"] == "a_to_b")
-        assert quote.amount_out != int(case["sdkAmountOut"])
+def sdk_exact_in(
+    pool: ConstantProductPool, amount: int, *, a_to_b: bool, decided_for: bool, mints_charge: bool = True
+) -> int:
+    """The SDK's rule: both fees are rounded up by themselves.
+
+    Its `computeSwapAmount` also decides the side of the creator's fee for one direction only, and forgets
+    what the mints keep.
+    """
+    fees = (pool.transfer_fee_a, pool.transfer_fee_b) if mints_charge else (None, None)
+    fee_in, fee_out = fees if a_to_b else fees[::-1]
+    reserves = (pool.reserve_a, pool.reserve_b) if a_to_b else (pool.reserve_b, pool.reserve_a)
+    received = amount - transfer_fee(amount, fee_in)
+    on_input = pool.creator_fee_on_input(decided_for)
+    net = received - -(-received * pool.trade_rate // RATE)
+    if on_input:
+        net -= -(-received * pool.creator_rate // RATE)
+    out = max(net, 0) * reserves[1] // (reserves[0] + max(net, 0))
+    if not on_input:
+        out -= -(-out * pool.creator_rate // RATE)
+    return out - transfer_fee(out, fee_out)
+
+
+def exact_in_cases() -> list[tuple[ConstantProductPool, dict[str, Any], bool]]:
+    """Pool, case and direction of every exact input that has an answer."""
+    found = []
+    for vector in vector_pools("raydium_cpmm"):
+        pool = quotable(PROGRAM, vector)
+        assert isinstance(pool, ConstantProductPool)
+        found += [(pool, case, case["side"] == "a_to_b") for case in vector["cases"] if "amountOut" in case]
+    return found
+
+
+def test_a_copy_of_the_sdk_that_rounds_both_fees_up_would_fail() -> None:
+    """The program rounds their sum up once and pays more; elsewhere both agree."""
+    for pool, case, a_to_b in exact_in_cases():
+        copy = sdk_exact_in(pool, int(case["amount"]), a_to_b=a_to_b, decided_for=a_to_b)
+        assert copy == int(case.get("sdkAmountOut", case["amountOut"]))
+        assert (copy < int(case["amountOut"])) == ("sdkAmountOut" in case)
+
+
+def test_a_copy_of_the_sdk_that_decides_the_creators_side_for_one_direction_would_fail() -> None:
+    copies = [
+        (sdk_exact_in(pool, int(case["amount"]), a_to_b=a_to_b, decided_for=True), int(case["amountOut"]))
+        for pool, case, a_to_b in exact_in_cases()
+        if pool.creator_fee_on is not CreatorFeeOn.INPUT and not a_to_b
+    ]
+    assert any(copy != right for copy, right in copies)
+
+
+def test_a_copy_of_the_sdk_that_forgets_the_mints_fees_would_fail() -> None:
+    copies = [
+        (
+            sdk_exact_in(pool, int(case["amount"]), a_to_b=a_to_b, decided_for=a_to_b, mints_charge=False),
+            int(case["amountOut"]),
+        )
+        for pool, case, a_to_b in exact_in_cases()
+        if pool.transfer_fee_a or pool.transfer_fee_b
+    ]
+    assert any(copy > right for copy, right in copies)
 
 
 @given(pool=pools, amount=st.integers(1, 2**63), a_to_b=st.booleans())
