@@ -268,7 +268,7 @@ class Quotes:
         )
 
     def _fees_were_late(self, pools: Iterable[Address]) -> bool:
-        """Whether fees of these pools were not of now; then they are, and answers with the old ones are gone."""
+        """Whether fees of these pools were not of now; then they are, and answers with old ones are gone."""
         late = self.book.bring_up_to_date(pools)
         for pool in late:
             self._forget_all(pool)
