@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -111,6 +112,7 @@ class Session:
         asyncio.get_running_loop().call_later(self._limits.confirm_s, self._too_late, subscription)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="rpcpool-session")
+            self._task.add_done_callback(self._ended)
         elif self._upstream is not None:
             await self._tell(self._upstream.ask(subscription))
 
@@ -161,6 +163,24 @@ class Session:
             reason = await self._serve(endpoint)
             self._failed.add(endpoint.name)
             self._lost(endpoint, reason)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tell the client when an error of our own ended the serving: it must not wait in silence."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        [last] = traceback.extract_tb(error.__traceback__)[-1:]
+        _log.error("serving a client broke", error=type(error).__name__, at=f"{last.filename}:{last.lineno}")
+        self._task = None
+        reason = "the proxy failed: subscribe anew"
+        if self._on_gap is not None:
+            self._on_gap(reason)
+        for subscription in list(self._wanted.values()):
+            self._forget(subscription)
+            if subscription.reply is not None:
+                subscription.answer(failure(NO_ANSWER, reason))
+            elif self._on_gap is None:
+                self._push(subscription.gap("ended", reason, self._wall_clock()))
 
     def _choose(self) -> Endpoint | None:
         """The best standing, then the fewest clients; None when all have failed since the last pause."""

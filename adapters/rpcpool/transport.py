@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.rpcpool import methods
 from adapters.rpcpool.breaker import Circuit
+from adapters.rpcpool.bucket import LONGEST_ASKED_S
 from adapters.rpcpool.endpoint import CONNECTIONS, Endpoint
 from adapters.rpcpool.outcome import Kind, Outcome
 from adapters.solana.jsonrpc import is_loopback
@@ -174,15 +175,18 @@ def _refusal(name: str, error: bytes) -> Outcome:
 
 
 def retry_after_s(text: str | None, now: float) -> float | None:
-    """Seconds of a Retry-After header, written as seconds or as a date; None when there is none to read."""
+    """Seconds of a Retry-After header, written as seconds or as a date; None when there is none to read.
+
+    At most `LONGEST_ASKED_S`, whatever it says.
+    """
     if text is None:
         return None
-    if text.strip().lstrip("-").isdecimal():
-        return max(0.0, float(text))
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
+        number = text.strip().lstrip("-").isdecimal()
+        asked_s = float(text) if number else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, asked_s), LONGEST_ASKED_S)
 
 
 def note(endpoint: Endpoint, outcome: Outcome, began: float, ended: float) -> None:

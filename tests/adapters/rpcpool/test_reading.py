@@ -259,6 +259,9 @@ def test_what_an_http_answer_means(status: int, body: bytes, kind: Kind) -> None
         ("soon", None),
         ("nan", None),
         ("inf", None),
+        ("9" * 400, 3_600.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600.0),
+        ("1 Jan 99999999999999999999 00:00:00", None),
     ],
 )
 def test_retry_after_in_both_its_forms(text: str | None, seconds: float | None) -> None:

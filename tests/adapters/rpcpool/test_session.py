@@ -233,6 +233,27 @@ async def test_an_endpoint_that_sends_no_text_is_left() -> None:
         assert serving(them) is not mangled
 
 
+async def test_an_error_of_our_own_ends_the_subscriptions_aloud() -> None:
+    """Whoever takes the messages breaks once; the client is told and can subscribe anew."""
+    heard: list[dict[str, Any]] = []
+    breaks = iter([True])
+
+    def push(message: bytes) -> None:
+        if next(breaks, False):
+            raise ZeroDivisionError
+        heard.append(json.loads(message))
+
+    async with nodes(1) as [node], pool_over([node]) as pool, pool.session(push) as session:
+        client = Client(session, heard, [])
+        number = await client.number("account", "a")
+        await node.notify("account", account(5))
+        await until(lambda: (number, "ended") in client.gaps())
+        again = await client.number("account", "a")
+        await node.notify("account", account(6))
+        await until(lambda: client.told("account"))
+        assert client.told("account") == [(again, account(6))]
+
+
 async def test_a_node_that_never_confirms_is_an_error_in_time() -> None:
     limits = SessionLimits(confirm_s=0.2)
     silent = nodes(1, takes_subscriptions="silent")
