@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
-from adapters.rpcpool.outcome import Answer, Kind, Outcome, failure
-
-NO_ANSWER: Final = -32603
-"""JSON-RPC's internal error: Solana clients take it as an open outcome, which it is."""
+from adapters.rpcpool.outcome import NO_ANSWER, Answer, Kind, Outcome, failure
 
 
 def answer_read(method: str, outcomes: Sequence[Outcome]) -> Answer:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+METHOD_NOT_FOUND: Final = -32601
+NO_ANSWER: Final = -32603
+"""JSON-RPC's internal error: Solana clients take it as an open outcome, which it is."""
 
 
 class Kind(StrEnum):
@@ -82,3 +87,8 @@ def failure(code: int, message: str, status: int = 200, *, data: object = None) 
     if data is not None:
         error["data"] = data
     return Answer(error=msgspec.json.encode(error), status=status)
+
+
+def unknown_method() -> Answer:
+    """What a node says to a method it does not know."""
+    return failure(METHOD_NOT_FOUND, "Method not found")

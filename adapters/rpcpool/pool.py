@@ -21,15 +21,13 @@ from adapters.rpcpool.endpoint import EndpointConfig, named
 from adapters.rpcpool.hedging import Hedging
 from adapters.rpcpool.metrics import PoolMetrics, endpoint_gauges
 from adapters.rpcpool.monitor import Monitor
-from adapters.rpcpool.outcome import Answer, failure
+from adapters.rpcpool.outcome import NO_ANSWER, Answer, failure, unknown_method
 from adapters.rpcpool.reading import Reader
 from adapters.rpcpool.sending import Sender
 from adapters.rpcpool.session import Push, Session, SessionLimits
 from adapters.rpcpool.transport import Transport
 from domain.errors import SetupError
 
-METHOD_NOT_FOUND: Final = -32601
-BUSY: Final = -32603
 MAX_CALLS: Final = 4_096
 """Clients' calls under way: about forty for each of a hundred endpoints; more would only wait."""
 
@@ -125,9 +123,11 @@ class RpcPool:
         """Serve one call; `params` is JSON text of an array or object. What endpoints do never raises."""
         if method not in methods.KNOWN and method not in self._options.extra_methods:
             self.metrics.call("unknown", "refused", 0.0)
-            return failure(METHOD_NOT_FOUND, "Method not found")
+            return unknown_method()
         if self._calls >= MAX_CALLS:
-            return failure(BUSY, f"{method} was not sent: {MAX_CALLS} calls are under way; ask again", 503)
+            return failure(
+                NO_ANSWER, f"{method} was not sent: {MAX_CALLS} calls are under way; ask again", 503
+            )
         self._calls += 1
         began = self._clock()
         try:

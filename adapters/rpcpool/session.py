@@ -22,16 +22,14 @@ from websockets.exceptions import WebSocketException
 from adapters.rpcpool.endpoint import Endpoint
 from adapters.rpcpool.methods import SUBSCRIBE, UNSUBSCRIBE
 from adapters.rpcpool.metrics import PoolMetrics
-from adapters.rpcpool.outcome import Answer, failure
+from adapters.rpcpool.outcome import NO_ANSWER, Answer, failure, unknown_method
 from adapters.rpcpool.slots import Standing
 from adapters.rpcpool.subscription import Subscription
 from adapters.rpcpool.upstream import Frame, Silent, Upstream, upstream
 
 Push = Callable[[bytes], None]
 
-METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
-NO_ANSWER: Final = -32603
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 """Between attempts when no endpoint serves: doubled from the first up to the longest."""
@@ -93,7 +91,7 @@ class Session:
         """Serve a ...Subscribe; `reply` is called once, before the first notification is pushed."""
         kind = SUBSCRIBE.get(method)
         if kind is None:
-            reply(failure(METHOD_NOT_FOUND, "Method not found"))
+            reply(unknown_method())
             return
         if not self._endpoints:
             reply(failure(NO_ANSWER, f"{method}: no endpoint of this proxy has a WebSocket address"))
@@ -119,7 +117,7 @@ class Session:
     async def unsubscribe(self, method: str, params: bytes, reply: Callable[[Answer], None]) -> None:
         """Serve an ...Unsubscribe."""
         if method not in UNSUBSCRIBE:
-            reply(failure(METHOD_NOT_FOUND, "Method not found"))
+            reply(unknown_method())
             return
         try:
             number = msgspec.json.decode(params, type=tuple[int])[0]

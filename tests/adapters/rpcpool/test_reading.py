@@ -131,6 +131,19 @@ async def test_our_own_limit_is_kept_without_an_error_for_the_client() -> None:
         assert all(count <= 50 * took_s + 50 for count in sent)
 
 
+async def test_more_calls_than_may_be_under_way_are_refused_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.rpcpool.pool.MAX_CALLS", 1)
+    async with nodes(1, mode="hang") as [node], pool_over([node]) as pool:
+        asking = asyncio.create_task(read(pool))
+        await until(lambda: node.calls)
+        answer = await read(pool)
+        assert (answer.status, error(answer)["code"]) == (503, -32603)
+        assert "was not sent" in error(answer)["message"]
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert len(node.calls) == 1
+
+
 async def test_a_refusal_of_the_question_is_the_answer() -> None:
     async with nodes(3) as them, pool_over(them) as pool:
         for node in them:
