@@ -7,20 +7,25 @@ a copy that outlives a change by a moment is never believed. docs/reference/quot
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, Self
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 import redis.asyncio as redis
+import structlog
 from redis.exceptions import RedisError
 
+from adapters.rpcpool.breaker import CircuitBreaker
 from domain.chain import Address, Mint, Slot
 from domain.errors import CacheUnavailable
 from domain.market.quotes import Quotation, QuoteRequest
 
 TIMEOUT_S: Final = 0.5
-"""Valkey answers in a fraction of a millisecond; a quote does not wait for one that is away."""
+"""Valkey answers in a fraction of a millisecond; after some failures it is left alone, and no quote waits."""
+AT_ONCE: Final = 25
+"""Quotes written together: a few milliseconds of work, between which others are answered."""
 QUOTE_S: Final = 300
 """Quotes and prices: five minutes."""
 TEMPLATE_S: Final = 43_200
@@ -40,6 +45,10 @@ return #names
 """Forget all that rests on a pool, in one step; Lua unpacks no more than some thousands at once."""
 
 _HOUR_US: Final = 3_600_000_000
+
+T = TypeVar("T")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("quotes.cache")
 
 
 class CachedQuote(NamedTuple):
@@ -88,11 +97,26 @@ _price_decoder: Final = msgspec.json.Decoder(CachedPrice)
 _template_decoder: Final = msgspec.json.Decoder(RouteTemplate)
 
 
+class QuoteToKeep(NamedTuple):
+    """A quote on its way into the cache.
+
+    Attributes:
+        request: the question.
+        quote: the answer.
+        prices: what was seen on the way, by token and protocol.
+    """
+
+    request: QuoteRequest
+    quote: CachedQuote
+    prices: Mapping[tuple[Mint, str], CachedPrice]
+
+
 class QuoteCache:
     """The keys of the quote service; every method raises CacheUnavailable while Valkey is away."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._breaker = CircuitBreaker()
         self._drop = client.register_script(DROP)
 
     @classmethod
@@ -105,35 +129,24 @@ class QuoteCache:
         finally:
             await client.aclose()
 
-    async def quote(self, request: QuoteRequest) -> CachedQuote | None:
-        """The kept quote of a question; none where there is none that can be read."""
-        with _away():
-            found = await self._client.get(quote_key(request))
-        try:
-            return None if found is None else _quote_decoder.decode(found)
-        except msgspec.DecodeError:  # of another version of daybook
-            return None
+    async def quotes(self, requests: Sequence[QuoteRequest]) -> dict[QuoteRequest, CachedQuote]:
+        """The kept quotes of these questions, as far as there are any that can be read."""
+        with self._asked():
+            found = await self._client.mget([quote_key(request) for request in requests])
+        kept = zip(requests, (_decoded(_quote_decoder, one) for one in found), strict=True)
+        return {request: quote for request, quote in kept if quote is not None}
 
-    async def keep(
-        self, request: QuoteRequest, quote: CachedQuote, prices: Mapping[tuple[Mint, str], CachedPrice]
-    ) -> None:
-        """Keep a quote, its route as a template, and the prices seen on the way."""
-        paths = tuple(tuple(leg.pool for leg in path) for path in quote.quotation.paths)
-        key, template = quote_key(request), RouteTemplate(request, paths)
-        with _away():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.set(key, msgspec.json.encode(quote), ex=QUOTE_S)
-                pipeline.set(template_key(request), msgspec.json.encode(template), ex=TEMPLATE_S)
-                for pool in quote.quotation.pools:
-                    _rests_on(pipeline, pool, key)
-                for (token, dex), price in prices.items():
-                    pipeline.set(price_key(token, dex), msgspec.json.encode(price), ex=QUOTE_S)
-                    _rests_on(pipeline, price.pool, price_key(token, dex))
-                await pipeline.execute()
+    async def keep(self, quotes: Sequence[QuoteToKeep]) -> None:
+        """Keep quotes, their routes as templates, and the prices seen on the way."""
+        for start in range(0, len(quotes), AT_ONCE):
+            with self._asked():
+                async with self._client.pipeline(transaction=False) as pipeline:
+                    _write(pipeline, quotes[start : start + AT_ONCE])
+                    await pipeline.execute()
 
     async def drop(self, pools: set[Address]) -> None:
         """Forget every quote and price that rests on one of these pools."""
-        with _away():
+        with self._asked():
             async with self._client.pipeline(transaction=False) as pipeline:
                 for pool in pools:
                     await self._drop(keys=[_index_key(pool)], client=pipeline)
@@ -141,18 +154,21 @@ class QuoteCache:
 
     async def price(self, token: Mint, dex: str) -> CachedPrice | None:
         """The price of a token on a protocol; none where none was seen lately."""
-        with _away():
+        with self._asked():
             found = await self._client.get(price_key(token, dex))
-        return None if found is None else _price_decoder.decode(found)
+        return _decoded(_price_decoder, found)
 
     async def add_volume(self, moved: Mapping[Mint, int], now_us: int) -> None:
         """Count what moved in this hour's share of each token's 24 hours; older hours are forgotten."""
         hour = now_us // _HOUR_US
-        with _away():
+        with self._asked():
             async with self._client.pipeline(transaction=False) as pipeline:
-                for token, amount in moved.items():
-                    key = volume_key(token)
-                    pipeline.hset(key, str(hour), str(amount + await self._volume_of_hour(token, hour)))
+                for token in moved:
+                    pipeline.hget(volume_key(token), str(hour))
+                known = await pipeline.execute()
+                for (token, amount), before in zip(moved.items(), known, strict=True):
+                    key = volume_key(token)  # whole numbers may outgrow the 64 bits of HINCRBY
+                    pipeline.hset(key, str(hour), str(amount + int(before or 0)))
                     pipeline.hdel(key, *(str(hour - HOURS - old) for old in range(HOURS)))
                     pipeline.expire(key, TEMPLATE_S)
                 await pipeline.execute()
@@ -160,28 +176,39 @@ class QuoteCache:
     async def volume(self, token: Mint, now_us: int) -> int:
         """What entered and left the pools' vaults in the last 24 hours, by the full hour; base units."""
         hour = now_us // _HOUR_US
-        with _away():
+        with self._asked():
             found: Any = await self._client.hgetall(volume_key(token))
         return sum(int(amount) for at, amount in found.items() if hour - HOURS < int(at) <= hour)
 
     async def templates(self) -> list[RouteTemplate]:
         """Routes asked for in the last twelve hours."""
-        templates: list[RouteTemplate] = []
-        with _away():
-            async for key in self._client.scan_iter("route_template:*", count=1_000):
-                found = await self._client.get(key)
-                try:
-                    templates += [] if found is None else [_template_decoder.decode(found)]
-                except msgspec.DecodeError:  # of another version of daybook
-                    continue
-                if len(templates) == MOST_TEMPLATES:
-                    break
-        return sorted(templates, key=lambda one: one.request)
+        with self._asked():
+            keys = [key async for key in self._client.scan_iter("route_template:*", count=MOST_TEMPLATES)]
+            found = await self._client.mget(sorted(keys)[:MOST_TEMPLATES]) if keys else []
+        decoded = (_decoded(_template_decoder, one) for one in found)
+        return sorted((one for one in decoded if one is not None), key=lambda one: one.request)
 
-    async def _volume_of_hour(self, token: Mint, hour: int) -> int:
-        """Whole numbers may outgrow the 64 bits of HINCRBY."""
-        found: Any = await self._client.hget(volume_key(token), str(hour))
-        return int(found or 0)
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Turns what redis raises into our error; after some in a row nothing is asked for a while."""
+        now = time.monotonic()
+        if not self._breaker.admits(now):
+            raise CacheUnavailable("Valkey failed several times in a row and is left alone for a while")
+        self._breaker.started(now)
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            self._breaker.failed(time.monotonic())
+            away = (
+                f"Valkey did not answer ({type(error).__name__}: {error}): check that it runs; quotes are "
+                "made anew meanwhile"
+            )
+            _log.warning("answering without the cache", reason=away)
+            raise CacheUnavailable(away) from error
+        except BaseException:  # cancelled: nothing is known of Valkey
+            self._breaker.undecided()
+            raise
+        self._breaker.succeeded()
 
 
 def quote_key(request: QuoteRequest) -> str:
@@ -215,20 +242,30 @@ def _index_key(pool: Address) -> str:
     return f"rests_on:{pool}"
 
 
-def _rests_on(pipeline: redis.client.Pipeline, pool: Address, key: str) -> None:
-    pipeline.sadd(_index_key(pool), key)
-    pipeline.expire(_index_key(pool), QUOTE_S)
+def _write(pipeline: redis.client.Pipeline, quotes: Sequence[QuoteToKeep]) -> None:
+    """What keeping these quotes takes, each price and each pool's index once."""
+    resting: dict[Address, set[str]] = {}
+    prices: dict[str, CachedPrice] = {}
+    for request, quote, seen in quotes:
+        key = quote_key(request)
+        paths = tuple(tuple(leg.pool for leg in path) for path in quote.quotation.paths)
+        template = RouteTemplate(request, paths)
+        pipeline.set(key, msgspec.json.encode(quote), ex=QUOTE_S)
+        pipeline.set(template_key(request), msgspec.json.encode(template), ex=TEMPLATE_S)
+        for pool in quote.quotation.pools:
+            resting.setdefault(pool, set()).add(key)
+        prices |= {price_key(token, dex): price for (token, dex), price in seen.items()}
+    for key, price in prices.items():
+        pipeline.set(key, msgspec.json.encode(price), ex=QUOTE_S)
+        resting.setdefault(price.pool, set()).add(key)
+    for pool, keys in resting.items():
+        pipeline.sadd(_index_key(pool), *keys)
+        pipeline.expire(_index_key(pool), QUOTE_S)
 
 
-class _away:  # noqa: N801 - reads as a word
-    """Turns what redis raises into our error."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RedisError | OSError):
-            raise CacheUnavailable(
-                f"Valkey did not answer ({type(error).__name__}: {error}): check that it runs; quotes are "
-                "made anew meanwhile"
-            ) from error
+def _decoded(decoder: msgspec.json.Decoder[T], found: bytes | str | None) -> T | None:
+    """None for what another version of daybook wrote."""
+    try:
+        return None if found is None else decoder.decode(found)
+    except msgspec.DecodeError:
+        return None

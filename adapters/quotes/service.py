@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from adapters.quotes.book import LiveBook
-from adapters.quotes.cache import CachedPrice, CachedQuote, QuoteCache
+from adapters.quotes.cache import CachedPrice, CachedQuote, QuoteCache, QuoteToKeep
 from adapters.quotes.jupiter import JupiterQuotes
 from adapters.quotes.metrics import QuoteMetrics
 from adapters.solana.accounts import public_key
@@ -86,6 +87,8 @@ class Quotes:
         self._answers: dict[QuoteRequest, Quotation] = {}
         self._asked_of: dict[Address, set[QuoteRequest]] = {}
         self._changed: set[Address] = set()
+        self._moved: Counter[Mint] = Counter()
+        self._unkept: dict[QuoteRequest, QuoteToKeep] = {}
         book.on_change(self._pool_changed)
 
     async def quote(self, request: QuoteRequest) -> Quotation:
@@ -99,13 +102,18 @@ class Quotes:
         """
         request.check()
         with self.metrics.answering():
-            try:
-                found = await self._own(request)
-            except (UnknownMint, NoRoute, StalePool) as refusal:
-                self.metrics.refused(type(refusal).__name__)
-                if self._fallback is None:
-                    raise
-                found = await self._from_fallback(request, self._fallback, refusal)
+            if self._is_new(request):
+                await self._look_up([request])
+            return await self._answer(request)
+
+    async def _answer(self, request: QuoteRequest) -> Quotation:
+        try:
+            found = self._own(request)
+        except (UnknownMint, NoRoute, StalePool) as refusal:
+            self.metrics.refused(type(refusal).__name__)
+            if self._fallback is None:
+                raise
+            found = await self._from_fallback(request, self._fallback, refusal)
         self.metrics.answered(found.source)
         return found
 
@@ -117,10 +125,13 @@ class Quotes:
         """
         if len(requests) > MAX_BATCH:
             raise InvalidInput(f"{len(requests)} quotes were asked for at once: ask for up to {MAX_BATCH}")
+        await self._look_up([request for request in dict.fromkeys(requests) if self._is_new(request)])
         answers: list[Quotation | DaybookError] = []
         for request in requests:
             try:
-                answers.append(await self.quote(request))
+                request.check()
+                with self.metrics.answering():
+                    answers.append(await self._answer(request))
             except DaybookError as error:
                 answers.append(error)
             await asyncio.sleep(0)  # others are answered between two searches
@@ -150,25 +161,29 @@ class Quotes:
         return max((self.book.age(pool.address)[1] for pool in self.book.graph.pools()), default=0)
 
     async def run(self) -> None:
-        """Tell the cache of changes and volumes until cancelled."""
+        """Tell the cache of answers, changes and volumes until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
 
     async def flush(self) -> None:
-        """Tell the cache what changed since the last time."""
-        changed, self._changed = self._changed, set()
-        moved = self.book.moved()
+        """Tell the cache what changed and was answered; what it did not hear of changes, it hears again."""
+        self._moved.update(self.book.moved())
         if self._cache is None:
             return
+        changed, self._changed = self._changed, set()
+        unkept, self._unkept = self._unkept, {}
         try:
             if changed:
                 await self._cache.drop(changed)
-            if moved:
-                await self._cache.add_volume(moved, self._clock())
-        except CacheUnavailable as error:
+            if unkept:
+                await self._cache.keep(list(unkept.values()))
+            if self._moved:
+                await self._cache.add_volume(self._moved, self._clock())
+                self._moved.clear()
+        except CacheUnavailable:
             self._changed |= changed
-            self._cache_away(error)
+            self.metrics.cache_away()
 
     async def warm_up(self, mints: Sequence[Mint], amount: int, report: Callable[[int, int], None]) -> int:
         """Ask what is likely to be asked: routes of the last hours, and each pair of `mints`.
@@ -181,7 +196,8 @@ class Quotes:
         answered = 0
         for done, request in enumerate(dict.fromkeys(wanted), 1):
             with contextlib.suppress(InvalidInput):  # nobody can answer it now
-                await self._own(request)
+                request.check()
+                self._own(request)
                 answered += 1
             report(done, len(wanted))
             await asyncio.sleep(0)
@@ -192,21 +208,19 @@ class Quotes:
             return []
         try:
             return [template.request for template in await self._cache.templates()]
-        except CacheUnavailable as error:
-            self._cache_away(error)
+        except CacheUnavailable:
+            self.metrics.cache_away()
             return []
 
-    async def _own(self, request: QuoteRequest) -> Quotation:
+    def _own(self, request: QuoteRequest) -> Quotation:
         known = self._answers.get(request)
-        if known is None:
-            self._known(request.mint_in)
-            self._known(request.mint_out)
-            known = await self._from_cache(request)
         if known is not None and not self._fees_were_late(known.pools):
             dated = self._dated(known)
             if dated is not None:
                 return dated
-        return await self._searched(request)
+        self._known(request.mint_in)
+        self._known(request.mint_out)
+        return self._searched(request)
 
     def _known(self, mint: Mint) -> None:
         if self.book.graph.trades(mint):
@@ -214,24 +228,32 @@ class Quotes:
         public_key(mint)
         raise UnknownMint(f"no pool of this book trades {mint}: GET /v1/pools lists what is traded")
 
-    async def _from_cache(self, request: QuoteRequest) -> Quotation | None:
-        if self._cache is None:
-            return None
-        try:
-            kept = await self._cache.quote(request)
-        except CacheUnavailable as error:
-            self._cache_away(error)
-            return None
-        if kept is None or not self.book.is_of_now(kept.quotation.pools):
-            return None
-        timed = any(leg.protocol in TIMED for path in kept.quotation.paths for leg in path)
-        if timed and kept.unix_time < self.book.time.unix_time:
-            return None
-        self.metrics.cached()
-        self._remember(request, kept.quotation)
-        return kept.quotation
+    def _is_new(self, request: QuoteRequest) -> bool:
+        """Whether it may be answered, and was not."""
+        trades = self.book.graph.trades
+        return request not in self._answers and trades(request.mint_in) and trades(request.mint_out)
 
-    async def _searched(self, request: QuoteRequest) -> Quotation:
+    async def _look_up(self, requests: Sequence[QuoteRequest]) -> None:
+        """Remember what the cache knows of these questions and still holds."""
+        if self._cache is None or not requests:
+            return
+        try:
+            found = await self._cache.quotes(requests)
+        except CacheUnavailable:
+            self.metrics.cache_away()
+            return
+        for request, kept in found.items():
+            if self._holds(kept):
+                self.metrics.cached()
+                self._remember(request, kept.quotation)
+
+    def _holds(self, kept: CachedQuote) -> bool:
+        if not self.book.is_of_now(kept.quotation.pools):
+            return False
+        timed = any(leg.protocol in TIMED for path in kept.quotation.paths for leg in path)
+        return not timed or kept.unix_time >= self.book.time.unix_time
+
+    def _searched(self, request: QuoteRequest) -> Quotation:
         without: frozenset[Address] = frozenset()
         for _ in range(WITHOUT_STALE):
             route = self._route(request, without)
@@ -239,7 +261,7 @@ class Quotes:
             dated = self._dated(made)
             if dated is not None:
                 self._remember(request, made)
-                await self._keep(request, made, route)
+                self._keep(request, made, route)
                 return dated
             without |= {pool for pool in made.pools if self.book.age(pool)[1] > self._max_stale_us}
         raise self._stale(request)
@@ -289,14 +311,12 @@ class Quotes:
             "chain was lost, ask again when it is back"
         )
 
-    async def _keep(self, request: QuoteRequest, made: Quotation, route: Route) -> None:
-        if self._cache is None:
-            return
-        prices = {(hop.mint_in, hop.pool.protocol): _price(hop) for hop in route.hops}
-        try:
-            await self._cache.keep(request, CachedQuote(made, self.book.time.unix_time), prices)
-        except CacheUnavailable as error:
-            self._cache_away(error)
+    def _keep(self, request: QuoteRequest, made: Quotation, route: Route) -> None:
+        """Have it written with the next flush: who asked does not wait for that."""
+        if self._cache is not None and len(self._unkept) < REMEMBERED:
+            prices = {(hop.mint_in, hop.pool.protocol): _price(hop) for hop in route.hops}
+            quote = CachedQuote(made, self.book.time.unix_time)
+            self._unkept[request] = QuoteToKeep(request, quote, prices)
 
     def _remember(self, request: QuoteRequest, made: Quotation) -> None:
         if len(self._answers) >= REMEMBERED:
@@ -306,6 +326,7 @@ class Quotes:
             self._asked_of.setdefault(pool, set()).add(request)
 
     def _forget(self, request: QuoteRequest) -> None:
+        self._unkept.pop(request, None)
         made = self._answers.pop(request, None)
         for pool in () if made is None else made.pools:
             self._asked_of.get(pool, set()).discard(request)
@@ -317,10 +338,6 @@ class Quotes:
     def _forget_all(self, pool: Address) -> None:
         for request in self._asked_of.pop(pool, ()):
             self._forget(request)
-
-    def _cache_away(self, error: CacheUnavailable) -> None:
-        self.metrics.cache_away()
-        _log.warning("answering without the cache", reason=str(error))
 
     async def _from_fallback(
         self, request: QuoteRequest, fallback: JupiterQuotes, refusal: QuoteError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
@@ -11,11 +12,12 @@ import redis.asyncio as redis
 from vector_book import Clock, own_pools, vector_book, vector_reading
 
 from adapters.embedded.stack import StackUrls
-from adapters.quotes.cache import CachedPrice, QuoteCache, quote_key, template_key
+from adapters.quotes.cache import CachedPrice, QuoteCache, QuoteToKeep, quote_key, template_key
 from adapters.quotes.service import Quotes
+from adapters.rpcpool.breaker import FAILURES
 from domain.chain import Address, Mint
 from domain.errors import CacheUnavailable, StalePool
-from domain.market.quotes import QuoteRequest
+from domain.market.quotes import Quotation, QuoteRequest
 
 HOUR_US = 3_600_000_000
 
@@ -54,6 +56,7 @@ async def test_the_keys_have_the_names_they_were_promised(cache: QuoteCache, cli
     quotes = service(Clock(), cache)
     request = first_question(quotes)
     await quotes.quote(request)
+    await quotes.flush()
     key = f"quote:{request.mint_in}:{request.mint_out}:1000000"
     assert quote_key(request) == key
     assert 290 < await client.ttl(key) <= 300
@@ -72,11 +75,14 @@ async def test_another_process_finds_the_quote_and_believes_it_only_while_it_hol
     one, other = service(clock, cache), service(clock, cache)
     request = first_question(one)
     made = await one.quote(request)
-    kept = await cache.quote(request)
-    assert kept is not None
+    await one.flush()
+    kept = (await cache.quotes([request]))[request]
     lie = kept._replace(quotation=kept.quotation._replace(amount_out=7))
-    await cache.keep(request, lie, {})
+    await cache.keep([QuoteToKeep(request, lie, {})])
     assert (await other.quote(request)).amount_out == 7
+    (also,) = await service(clock, cache).quote_many([request])
+    assert isinstance(also, Quotation)
+    assert also.amount_out == 7
     third = service(clock, cache)
     raw = next(raw for raw in own_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] in made.pools)
     newer = vector_reading("raydium_cpmm", raw, slot=105)
@@ -91,6 +97,7 @@ async def test_what_rests_on_a_changed_pool_is_forgotten(cache: QuoteCache, clie
     quotes = service(Clock(), cache)
     request = first_question(quotes)
     made = await quotes.quote(request)
+    await quotes.flush()
     (pool,) = made.pools
     assert await client.exists(quote_key(request))
     await cache.drop({pool, Address("another")})
@@ -107,6 +114,7 @@ async def test_nothing_is_kept_of_what_was_refused(cache: QuoteCache, client: re
         await quotes.quote(request)
     refused = await quotes.quote_many([request._replace(amount=amount) for amount in (0, 2**64)])
     assert all(isinstance(each, Exception) for each in refused)
+    await quotes.flush()
     assert await client.keys("quote:*") == []
 
 
@@ -121,16 +129,53 @@ async def test_volumes_are_of_the_last_24_hours(cache: QuoteCache) -> None:
 async def test_the_start_asks_what_was_asked_before(cache: QuoteCache) -> None:
     """The templates of one process warm up the next."""
     clock = Clock()
-    await service(clock, cache).quote(first_question(service(clock, cache)))
+    earlier = service(clock, cache)
+    await earlier.quote(first_question(earlier))
+    await earlier.flush()
     fresh = service(clock, cache)
     assert await fresh.warm_up([], 10**6, lambda _done, _total: None) == 1
     assert first_question(fresh) in fresh._answers
 
 
+async def test_a_change_before_the_flush_keeps_the_answer_out(cache: QuoteCache, client: redis.Redis) -> None:
+    """What is written later must still be true then."""
+    quotes = service(Clock(), cache)
+    request = first_question(quotes)
+    (pool,) = (await quotes.quote(request)).pools
+    raw = next(raw for raw in own_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] == pool)
+    newer = vector_reading("raydium_cpmm", raw, slot=105)
+    gone = dict.fromkeys(newer.accounts)
+    assert quotes.book.take([replace(newer, accounts=gone)]) == 1
+    await quotes.flush()
+    assert not await client.exists(quote_key(request))
+
+
 async def test_a_cache_that_is_away_costs_no_answer() -> None:
+    """And after some failures it is not even asked."""
     async with QuoteCache.open("redis://127.0.0.1:1") as away:
         quotes = service(Clock(), away)
         assert (await quotes.quote(first_question(quotes))).amount_out > 0
         with pytest.raises(CacheUnavailable, match="check that it runs"):
-            await away.quote(first_question(quotes))
-        await quotes.flush()
+            await away.quotes([first_question(quotes)])
+        for more in range(FAILURES):
+            await quotes.flush()
+            await quotes.quote_many([first_question(quotes)._replace(amount=5 * 10**6 + more)])
+        with pytest.raises(CacheUnavailable, match="left alone"):
+            await away.quotes([first_question(quotes)])
+
+
+class _Stalled(asyncio.Protocol):
+    """Takes connections and says nothing."""
+
+
+async def test_a_cache_that_stalls_is_asked_a_few_times_only() -> None:
+    """A Valkey that hangs: the first questions wait for it, the others do not."""
+    server = await asyncio.get_running_loop().create_server(_Stalled, "127.0.0.1", 0)
+    async with server, QuoteCache.open(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as stalled:
+        quotes = service(Clock(), stalled)
+        first = first_question(quotes)
+        wanted = [first._replace(amount=10**6 + more) for more in range(3 * FAILURES)]
+        await asyncio.gather(*map(quotes.quote, wanted[:FAILURES]))
+        with pytest.raises(CacheUnavailable, match="left alone"):
+            await stalled.quotes(wanted)
+        assert not any(isinstance(each, Exception) for each in await quotes.quote_many(wanted))
