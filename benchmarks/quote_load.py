@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import subprocess
@@ -89,6 +90,8 @@ async def load_grpc(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 async def load(askers: list[Ask], questions: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """New questions at once as fast as they are answered; then the same ones at 1,000 a second."""
+    gc.collect()
+    gc.freeze()  # what was loaded before must not stop the clients
     serial = count()
     fresh = {"closed": await _closed(askers, questions, seconds, lambda: next(serial))}
     same = await _closed(askers, questions, seconds, lambda: 0)
@@ -165,6 +168,8 @@ async def main() -> None:
             for amount in (SMALLEST, LARGEST):
                 await quotes.quote(QuoteRequest(pool.mint_a, pool.mint_b, amount))
             questions.append({"input_mint": pool.mint_a, "output_mint": pool.mint_b, "amount": SMALLEST})
+    gc.collect()
+    gc.freeze()  # as `daybook quotes serve` does
     listening: socket.socket = listen("127.0.0.1", 0)
     server = serving(create_quotes_app(doors))
     async with grpc_server(doors, "127.0.0.1", 0) as port:

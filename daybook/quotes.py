@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ def run_quote(settings: Settings, request: QuoteRequest, *, as_json: bool) -> in
 
 async def _serve(settings: Settings, stop: StopRequest, *, as_json: bool) -> int:
     async with quote_desk(settings) as desk:
+        gc.collect()
+        gc.freeze()  # a full collection of a book of 10,000 pools would stop every answer for a while
         listening = listen(settings.api_host, settings.quotes.http_port, "DAYBOOK_QUOTES__HTTP_PORT")
         server = serving(create_quotes_app(desk.doors))
         async with grpc_server(desk.doors, settings.api_host, settings.quotes.grpc_port) as grpc_port:
