@@ -17,6 +17,9 @@ from domain.errors import ChainError, InvalidInput
 MAX_PER_READ: Final = 100
 """A node reads no more accounts in one getMultipleAccounts."""
 
+LONGEST: Final = 44
+"""Characters of an address in base58; of a longer text only the beginning is shown."""
+
 BEHIND: Final = -32016
 """JSON-RPC code: the node has not reached the wanted slot."""
 
@@ -110,7 +113,8 @@ def public_key(address: str) -> Pubkey:
     try:
         return Pubkey.from_string(address)
     except ValueError as error:
-        raise InvalidInput(f"{address!r} is no Solana address (32 bytes in base58): correct it") from error
+        shown = address if len(address) <= LONGEST else f"{address[:LONGEST]}..."
+        raise InvalidInput(f"{shown!r} is no Solana address (32 bytes in base58): correct it") from error
 
 
 def contextual(method: str, answer: Any) -> tuple[Slot, Any]:  # noqa: ANN401 - the node's JSON

@@ -40,7 +40,7 @@ class QuoteRequest(NamedTuple):
         """
         check_amount(self.amount)
         if self.mint_in == self.mint_out:
-            raise QuoteError(f"{self.mint_in} was to be swapped for itself: name two tokens")
+            raise QuoteError(f"{self.mint_in[:44]} was to be swapped for itself: name two tokens")
         if not 1 <= self.max_legs <= MAX_LEGS:
             raise QuoteError(f"a path of up to {self.max_legs} pools was asked for: ask for 1 to {MAX_LEGS}")
         if not 1 <= self.max_parts <= MAX_PARTS:

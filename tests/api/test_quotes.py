@@ -23,6 +23,7 @@ from api.quotes import QuoteServices
 from api.rest.quotes import create_quotes_app
 from api.services import Health
 from domain.errors import SetupError
+from domain.market.quotes import Quotation, QuoteRequest
 
 PRICED = 11
 """Of the twelve vector pools one is empty on a side: it has no price."""
@@ -52,9 +53,9 @@ async def doors() -> AsyncIterator[Doors]:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Doors]:
+async def opened(kind: type[Quotes] = Quotes) -> AsyncIterator[Doors]:
     clock = Clock()
-    quotes = Quotes(vector_book(clock, "raydium_cpmm"), clock, max_stale_us=5_000_000)
+    quotes = kind(vector_book(clock, "raydium_cpmm"), clock, max_stale_us=5_000_000)
     services = QuoteServices(
         quotes,
         lambda: Health(quotes.oldest_us() <= 5_000_000, "as it is", {"pools": len(quotes.book.graph)}),
@@ -170,6 +171,40 @@ async def test_an_oversized_body_is_refused_by_both(doors: Doors) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await doors.grpc.Quote(messages.QuoteRequest(input_mint="x" * (MAX_BODY_BYTES + 1)))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"mode": 7}, "mode 7"),
+        ({"input_mint": "x" * 20_000}, r"xxx\.\.\.' is no Solana address"),
+        ({"input_mint": "y" * 20_000, "output_mint": "y" * 20_000}, "itself"),
+    ],
+    ids=["mode", "long", "twice"],
+)
+async def test_what_grpc_alone_can_say_is_refused_in_words(
+    doors: Doors, changed: dict[str, Any], says: str
+) -> None:
+    """A mode of tomorrow, and texts that would not fit into a status."""
+    with pytest.raises(grpc.aio.AioRpcError, match=says) as refused:
+        await doors.grpc.Quote(messages.QuoteRequest(**{**doors.question, **changed}))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_breaks_inside_stays_inside() -> None:
+    """Over both doors: a reference, and nothing of the cause."""
+
+    class Broken(Quotes):
+        async def quote(self, _request: QuoteRequest) -> Quotation:
+            raise RuntimeError("postgresql://daybook:hunter2@db/daybook")
+
+    async with opened(Broken) as doors:
+        status, rest = await doors.post("/v1/quote", doors.question)
+        assert (status, rest["error"]) == (500, "internal")
+        with pytest.raises(grpc.aio.AioRpcError, match="reference") as refused:
+            await doors.grpc.Quote(messages.QuoteRequest(**doors.question))
+        assert refused.value.code() is grpc.StatusCode.INTERNAL
+        assert "hunter2" not in f"{rest} {refused.value}"
 
 
 async def test_who_knocks_elsewhere_is_told_the_doors(doors: Doors) -> None:
