@@ -17,6 +17,7 @@ from domain.chain import Address, Mint
 from domain.errors import NoRoute, QuoteError
 from domain.market.amm.pool import check_amount
 from domain.market.routing.graph import RATE_BITS, Edge, Hop, Path, PoolGraph
+from domain.money import U64_MAX
 
 MAX_LEGS: Final = 3
 """A transaction of more swaps hardly fits its 1,232 bytes, and every leg costs its fee."""
@@ -302,7 +303,7 @@ class _Filling:
         self._known: dict[tuple[int, int], int | None] = {}
 
     def of(self, amount: int, share: int) -> tuple[Path, ...] | None:
-        """The division of `amount`; none where the paths together cannot trade it."""
+        """The division of `amount`; none where the paths cannot trade it, or ask for more than a u64."""
         sizes = [0] * len(self._ways)
         while (left := amount - sum(sizes)) > 0:  # at most 17 rounds
             part = left if left < 2 * share else share
@@ -312,8 +313,10 @@ class _Filling:
                 return None
             sizes[best] += part
         self._balance(sizes, share)
-        paths = [self._search.along(self._ways[way], size) for way, size in enumerate(sizes) if size]
-        return None if None in paths else tuple(path for path in paths if path is not None)
+        found = [self._search.along(self._ways[way], size) for way, size in enumerate(sizes) if size]
+        paths = tuple(path for path in found if path is not None)
+        whole = len(paths) == len(found) and abs(self._search.gain(paths)) <= U64_MAX
+        return paths if whole else None  # no wallet holds more of a token
 
     def _balance(self, sizes: list[int], step: int) -> None:
         for _ in range(_HALVINGS):

@@ -179,6 +179,16 @@ def test_the_largest_amount_is_quoted_or_refused_in_words() -> None:
         best_route(graph, A, Mint("nobody"), 5)
 
 
+def test_what_two_pools_together_would_ask_and_nobody_can_hold_is_no_route() -> None:
+    """Each asks for less than 2^64, both for more."""
+    pools = [listed(f"p{n}", A, D, FixedPricePool(2, 3, 2**63, 2**63, 0)) for n in range(2)]
+    graph = PoolGraph(pools)
+    with pytest.raises(NoRoute):
+        best_route(graph, A, D, 2**64 - 1, exact_in=False)
+    fits = best_route(graph, A, D, 2**63 + 2**61, exact_in=False)
+    assert (len(fits.paths), fits.amount_in < 2**64) == (2, True)
+
+
 def test_a_book_changes_and_the_route_with_it() -> None:
     """A newer state replaces the older; a removed pool is gone."""
     one, two = listed("one", A, B, cpmm(10**12, 10**12)), listed("two", A, B, cpmm(10**12, 2 * 10**12))
