@@ -15,6 +15,7 @@ from solders.pubkey import Pubkey
 from adapters.localnet.emulation import Call, Stop
 from adapters.localnet.transaction_error import InstructionError, custom
 from adapters.solana.programs import token
+from adapters.solana.programs.remembered import remembered
 from domain.errors import DecodeError
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ def owned(call: Call, address: Pubkey, program: Pubkey) -> Account:
 def decoded(decode: Callable[[bytes, Pubkey], T], account: Account) -> T:
     """Decode an account that must be of the decoder's type."""
     try:
-        return decode(account.data, account.owner)
+        return remembered(decode, account.data, account.owner)
     except DecodeError:
         raise Stop(custom(ACCOUNT_DISCRIMINATOR_MISMATCH)) from None
 

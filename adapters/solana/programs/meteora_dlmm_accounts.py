@@ -5,6 +5,7 @@ Layouts follow the program's published IDL (lb_clmm 0.12); X is our token a, Y o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -205,10 +206,7 @@ def decode_bin_array(data: bytes, owner: Pubkey) -> BinArray:
         DecodeError: owner, length, discriminator or index are not a DLMM bin array's.
     """
     index, version, padding, pool = _array_head(data, owner)
-    bins = tuple(
-        BinState(amount_a, amount_b, int.from_bytes(price, "little"), *rest)
-        for amount_a, amount_b, price, *rest in _BIN.iter_unpack(data[_BIN_ARRAY_HEAD.size :])
-    )
+    bins = tuple(map(_bin_state, _BIN.iter_unpack(data[_BIN_ARRAY_HEAD.size :])))
     return BinArray(index, version, padding, pool, bins)
 
 
@@ -233,10 +231,27 @@ def encode_bin_array(array: BinArray) -> bytes:
     head = _BIN_ARRAY_HEAD.pack(
         BIN_ARRAY_DISCRIMINATOR, array.index, array.version, array.padding, bytes(array.pool)
     )
-    return head + b"".join(
-        _BIN.pack(held.amount_a, held.amount_b, held.price.to_bytes(16, "little"), *held[3:])
-        for held in array.bins
-    )
+    return head + b"".join(map(_bin_bytes, array.bins))
+
+
+def rewrite_bins(data: bytes, index: int, bins: Sequence[Bin]) -> bytes:
+    """Write what `bins`, all of array number `index`, now hold into the array's account.
+
+    Only their bytes are touched: a swap moves one or two bins of seventy.
+    """
+    written = bytearray(data)
+    for held in bins:
+        at = _BIN_ARRAY_HEAD.size + (held.bin_id - index * BINS_PER_ARRAY) * _BIN.size
+        state = _bin_state(_BIN.unpack_from(written, at))
+        written[at : at + _BIN.size] = _bin_bytes(
+            state._replace(
+                amount_a=held.amount_a,
+                amount_b=held.amount_b,
+                processed_order_remaining_amount=held.processed_orders,
+                open_order_amount=held.open_orders,
+            )
+        )
+    return bytes(written)
 
 
 def decode_bitmap_extension(data: bytes, owner: Pubkey) -> BitmapExtension:
@@ -291,6 +306,15 @@ def encode_oracle(oracle: Oracle) -> bytes:
         _OBSERVATION.pack(cumulative.to_bytes(16, "little", signed=True), created_at, updated_at)
         for cumulative, created_at, updated_at in oracle.observations
     )
+
+
+def _bin_state(row: tuple[Any, ...]) -> BinState:
+    amount_a, amount_b, price, *rest = row
+    return BinState(amount_a, amount_b, int.from_bytes(price, "little"), *rest)
+
+
+def _bin_bytes(held: BinState) -> bytes:
+    return _BIN.pack(held.amount_a, held.amount_b, held.price.to_bytes(16, "little"), *held[3:])
 
 
 def _array_head(data: bytes, owner: Pubkey) -> tuple[int, int, bytes, Pubkey]:

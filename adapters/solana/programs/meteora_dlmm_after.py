@@ -14,13 +14,11 @@ from solders.pubkey import Pubkey
 from adapters.solana.pool_program import Accounts
 from adapters.solana.programs import pool_accounts
 from adapters.solana.programs.meteora_dlmm_accounts import (
-    BINS_PER_ARRAY,
-    BinArray,
     PoolState,
-    decode_bin_array,
+    decode_liquidity,
     decode_pool,
-    encode_bin_array,
     encode_pool,
+    rewrite_bins,
 )
 from adapters.solana.programs.meteora_dlmm_arrays import array_index, bin_array_address
 from domain.market.amm.dlmm import DlmmPool, DlmmQuote
@@ -44,8 +42,8 @@ def accounts_after(
             changed.setdefault(array_index(held.bin_id), []).append(held)
     for index, bins in changed.items():
         key = bin_array_address(pool, index)
-        array = pool_accounts.decoded("bin array", pool, key, accounts, decode_bin_array)
-        written[key] = encode_bin_array(_array_after(array, bins))
+        pool_accounts.decoded("bin array", pool, key, accounts, decode_liquidity)
+        written[key] = rewrite_bins(pool_accounts.present("bin array", pool, key, accounts).data, index, bins)
     return written
 
 
@@ -63,16 +61,3 @@ def _state_after(state: PoolState, after: DlmmPool, quote: DlmmQuote) -> PoolSta
         protocol_fees_a=state.protocol_fees_a + owed_a,
         protocol_fees_b=state.protocol_fees_b + owed_b,
     )
-
-
-def _array_after(array: BinArray, changed: list[Bin]) -> BinArray:
-    bins = list(array.bins)
-    for held in changed:
-        at = held.bin_id - array.index * BINS_PER_ARRAY
-        bins[at] = bins[at]._replace(
-            amount_a=held.amount_a,
-            amount_b=held.amount_b,
-            processed_order_remaining_amount=held.processed_orders,
-            open_order_amount=held.open_orders,
-        )
-    return replace(array, bins=tuple(bins))

@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from adapters.solana.accounts import Account
 from adapters.solana.pool_program import Accounts
 from adapters.solana.programs import token
+from adapters.solana.programs.remembered import remembered
 from domain.errors import DecodeError
 from domain.market.amm.pool import TransferFee
 
@@ -36,7 +37,7 @@ def unread(
     if account is None:
         return ()
     try:
-        wanted = named(decode(account.data, account.owner))
+        wanted = named(remembered(decode, account.data, account.owner))
     except DecodeError:
         return ()
     return tuple(key for key in dict.fromkeys(wanted) if key not in accounts)
@@ -64,7 +65,7 @@ def decoded(
     """
     account = present(kind, pool, key, accounts)
     try:
-        return decode(account.data, account.owner)
+        return remembered(decode, account.data, account.owner)
     except DecodeError as error:
         raise DecodeError(f"reading pool {pool}: {error}") from error
 

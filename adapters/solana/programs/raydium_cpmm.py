@@ -6,6 +6,7 @@ Layouts and instruction bytes follow the deployed program (April 2026 binary).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -152,7 +153,8 @@ def decode_pool(data: bytes, owner: Pubkey) -> PoolState:
 
 def encode_pool(pool: PoolState) -> bytes:
     """Write a pool account; `decode_pool` gives it back."""
-    return _POOL.pack(POOL_DISCRIMINATOR, *_plain(pool))
+    values = _POOL_VALUES(pool)
+    return _POOL.pack(POOL_DISCRIMINATOR, *map(bytes, values[:10]), *values[10:])
 
 
 def decode_config(data: bytes, owner: Pubkey) -> AmmConfig:
@@ -176,7 +178,8 @@ def decode_config(data: bytes, owner: Pubkey) -> AmmConfig:
 
 def encode_config(config: AmmConfig) -> bytes:
     """Write a fee config account; `decode_config` gives it back."""
-    return _CONFIG.pack(CONFIG_DISCRIMINATOR, *_plain(config))
+    values = _CONFIG_VALUES(config)
+    return _CONFIG.pack(CONFIG_DISCRIMINATOR, *values[:7], *map(bytes, values[7:9]), *values[9:])
 
 
 def encode_observation(pool: Pubkey) -> bytes:
@@ -368,9 +371,8 @@ def _metas(keys: SwapAccounts) -> list[AccountMeta]:
     ]
 
 
-def _plain(account: PoolState | AmmConfig) -> list[object]:
-    values = (getattr(account, field.name) for field in fields(account))
-    return [bytes(value) if isinstance(value, Pubkey) else value for value in values]
+_POOL_VALUES: Final = attrgetter(*(field.name for field in fields(PoolState)))  # once: a swap encodes a pool
+_CONFIG_VALUES: Final = attrgetter(*(field.name for field in fields(AmmConfig)))
 
 
 PROGRAM: Final = PoolProgram(

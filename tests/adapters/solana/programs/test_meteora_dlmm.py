@@ -222,6 +222,20 @@ def test_accounts_written_after_a_swap_are_the_pool_after_it(vector: dict[str, A
         before, now = (layouts.decode_pool(data, OWNER) for data in (_present(known, key).data, written[key]))
         owed = now.protocol_fees_a + now.protocol_fees_b - before.protocol_fees_a - before.protocol_fees_b
         assert owed == quote.protocol_fee + quote.surplus_out
+        for to in written.keys() - {key}:
+            _check_only_amounts_moved(_present(known, to).data, written[to])
+
+
+def _check_only_amounts_moved(before: bytes, after: bytes) -> None:
+    """What a swap does not write of a bin array stays byte for byte."""
+    old, new = (layouts.decode_bin_array(data, OWNER) for data in (before, after))
+    moved = ("amount_a", "amount_b", "processed_order_remaining_amount", "open_order_amount")
+    bins = tuple(
+        was._replace(**{name: getattr(now, name) for name in moved})
+        for was, now in zip(old.bins, new.bins, strict=True)
+    )
+    assert new == replace(old, bins=bins)
+    assert new != old
 
 
 def _present(accounts: Accounts, key: Pubkey) -> Account:
