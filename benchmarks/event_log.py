@@ -122,13 +122,14 @@ class Log:
 
     async def replay(self, _seconds: float) -> float:
         """The history once, as a follower gets it: events with their envelopes."""
-        done, begin = 0, time.perf_counter()
+        done, passed, begin = 0, 0.0, time.perf_counter()
         async with contextlib.aclosing(self.log.follow(limit=1_000)) as pages:  # type: ignore[type-var] # a generator
             async for page in pages:
                 done += len(page)
                 if done >= REPLAYED:
+                    passed = time.perf_counter() - begin  # stopping a read that is under way is not replaying
                     break
-        return done / (time.perf_counter() - begin)
+        return done / passed
 
     async def fill(self, count: int) -> None:
         """A history to replay or to deliver."""
