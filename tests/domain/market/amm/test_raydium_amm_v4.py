@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from amm_checks.cases import quotable
 from hypothesis import given
@@ -52,6 +54,21 @@ def test_a_copy_of_the_sdk_would_fail() -> None:
             differing[key] += ours != int(case[key])
     assert differing["amountOut"] >= 40
     assert differing["amountIn"] >= 40
+
+
+def test_price_impact_is_the_sdks_where_both_charge_the_same_fee() -> None:
+    """The SDK gives per cent with nine places; ours is parts per million, rounded up."""
+    compared = 0
+    for vector in vector_pools("raydium_amm_v4"):
+        pool = quotable(PROGRAM, vector)
+        for case in vector["cases"]:
+            if case.get("amountOut", "0") == "0" or case["fee"] != case["sdkFee"]:
+                continue
+            quote = pool.quote_exact_in(int(case["amount"]), a_to_b=case["side"] == "a_to_b")
+            exact = Decimal(case["priceImpactPct"]) * 10_000
+            assert -1 < price_impact_ppm(pool, quote) - exact < 2, f"{case} gave {quote}"
+            compared += 1
+    assert compared
 
 
 @pytest.mark.parametrize(
