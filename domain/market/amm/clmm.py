@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from domain.errors import QuoteError
-from domain.market.amm.concentrated import Bands, End, Place, move
+from domain.market.amm.concentrated import Bands, End, Place, marginal_price, move
 from domain.market.amm.concentrated_quote import ConcentratedQuote, Sides
 from domain.market.amm.ticks import CLMM, MAX_TICK, MIN_SQRT_PRICE, MIN_TICK
 from domain.market.amm.transfer_fee import before_transfer_fee
 
 TICKS_IN_ARRAY: Final = 60
-
-_Q128: Final = 1 << 128
 
 
 class ClmmPool(NamedTuple):
@@ -69,9 +67,7 @@ class ClmmPool(NamedTuple):
         Raises:
             QuoteError: no liquidity is known anywhere.
         """
-        if not any(self.bands.liquidity):
-            raise QuoteError("the pool holds no liquidity: it has no price to trade at")
-        return self.place.price * self.place.price, _Q128
+        return marginal_price(self.bands, self.place)
 
     @property
     def liquidity(self) -> int:

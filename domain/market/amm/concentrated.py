@@ -289,6 +289,17 @@ def _to_end(pool: Bands, start: Place, end: End, amount: int, *, exact_in: bool,
     return Move(step, Place(start.band, price, tick), 0)
 
 
+def marginal_price(pool: Bands, place: Place) -> tuple[int, int]:
+    """The price at `place` before fees: base units of b, for base units of a.
+
+    Raises:
+        QuoteError: no liquidity is known anywhere.
+    """
+    if not any(pool.liquidity):
+        raise QuoteError("the pool holds no liquidity: it has no price to trade at")
+    return place.price * place.price, 1 << 128
+
+
 def end_place(band: int, end: End, *, down: bool) -> Place:
     """Standing on the price a direction ends at."""
     tick = end.at - 1 if down and end.at is not None else end.at

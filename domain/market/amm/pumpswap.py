@@ -20,9 +20,7 @@ BPS: Final = 10_000
 FIXED_SUPPLY: Final = 10**15
 """What the market cap of a mayhem pool is reckoned with instead of the mint's supply."""
 
-_quote = (
-    tuple.__new__
-)  # a third faster than the NamedTuple's own constructor: quotes are the search's hot loop
+_quote = tuple.__new__  # a third faster than the NamedTuple's own constructor: quotes are a hot loop
 
 
 class Fees(NamedTuple):

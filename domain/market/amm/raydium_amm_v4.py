@@ -14,9 +14,7 @@ from typing import NamedTuple, NoReturn
 from domain.errors import QuoteError
 from domain.market.amm.pool import U64_MAX, check_amount
 
-_quote = (
-    tuple.__new__
-)  # a third faster than the NamedTuple's own constructor: quotes are the search's hot loop
+_quote = tuple.__new__  # a third faster than the NamedTuple's own constructor: quotes are a hot loop
 
 
 class AmmV4Quote(NamedTuple):

@@ -12,14 +12,13 @@ from typing import Final, NamedTuple
 
 from domain.errors import QuoteError
 from domain.market.amm.adaptive_fee import AdaptiveFee, Volatility, adaptive_move
-from domain.market.amm.concentrated import Bands, End, Move, Place, move
+from domain.market.amm.concentrated import Bands, End, Move, Place, marginal_price, move
 from domain.market.amm.concentrated_quote import ConcentratedQuote, Sides
 from domain.market.amm.ticks import MAX_TICK, MIN_TICK, WHIRLPOOL, floor_start
 
 TICKS_IN_ARRAY: Final = 88
 ARRAYS_PER_SWAP: Final = 3
 
-_Q128: Final = 1 << 128
 _THREE: Final = "the three tick arrays of one swap end: ask for less"
 _UNREAD: Final = "the tick arrays that were read end: read more of them"
 
@@ -84,9 +83,7 @@ class WhirlpoolPool(NamedTuple):
         Raises:
             QuoteError: no liquidity is known anywhere.
         """
-        if not any(self.bands.liquidity):
-            raise QuoteError("the pool holds no liquidity: it has no price to trade at")
-        return self.place.price * self.place.price, _Q128
+        return marginal_price(self.bands, self.place)
 
     @property
     def liquidity(self) -> int:
