@@ -6,6 +6,7 @@ from base64 import b64encode
 from decimal import Decimal
 from typing import Any, Final
 
+from pyarrow import Codec  # type: ignore[import-untyped] # pyarrow ships no types
 from solders.account import Account
 from solders.instruction import CompiledInstruction, Instruction
 from solders.message import MessageAddressTableLookup, MessageV0
@@ -29,13 +30,23 @@ MAX_BASE58_BYTES: Final = 128
 _PARSED_NAMES: Final = {token.TOKEN_PROGRAM: "spl-token", token.TOKEN_2022_PROGRAM: "spl-token-2022"}
 
 
+ENCODINGS: Final = ("base64", "base64+zstd", "base58", "binary", "jsonParsed")
+"""Of account data; `binary` is base58 as the first nodes wrote it."""
+
+
 def account_json(
-    ledger: Ledger, account: Account, encoding: str, data_slice: tuple[int, int] | None = None
+    ledger: Ledger,
+    account: Account,
+    encoding: str,
+    data_slice: tuple[int, int] | None = None,
+    *,
+    strict: bool = True,
 ) -> Json:
-    """Give an account's JSON.
+    """Give an account's JSON; `encoding` is one of `ENCODINGS`.
 
     Raises:
-        RpcRefusal: base58 was asked for more than 128 bytes, or the encoding is not one served here.
+        RpcRefusal: base58 was asked for more than 128 bytes; unless `strict`, the data then says so, as in a
+            node's notifications.
     """
     return {
         "lamports": account.lamports,
@@ -43,11 +54,13 @@ def account_json(
         "executable": account.executable,
         "rentEpoch": RENT_EPOCH_EXEMPT,
         "space": len(account.data),
-        "data": _data(ledger, account, encoding, data_slice),
+        "data": _data(ledger, account, encoding, data_slice, strict=strict),
     }
 
 
-def _data(ledger: Ledger, account: Account, encoding: str, data_slice: tuple[int, int] | None) -> Any:  # noqa: ANN401 - a pair, a string or an object by encoding
+def _data(
+    ledger: Ledger, account: Account, encoding: str, data_slice: tuple[int, int] | None, *, strict: bool
+) -> Any:  # noqa: ANN401 - a pair, a string or an object by encoding
     if encoding == "jsonParsed":
         parsed = _parsed(ledger, account)
         if parsed is not None:
@@ -59,17 +72,21 @@ def _data(ledger: Ledger, account: Account, encoding: str, data_slice: tuple[int
         data = data[offset : offset + length]
     if encoding == "base64":
         return [b64encode(data).decode(), "base64"]
-    if encoding in ("base58", "binary"):
-        if len(data) > MAX_BASE58_BYTES:
-            raise RpcRefusal(
-                INVALID_REQUEST,
-                "Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.",
-            )
-        text = b58encode(data)
-        return text if encoding == "binary" else [text, "base58"]
-    raise invalid_params(
-        f"Invalid params: unknown variant `{encoding}`, expected base58, base64 or jsonParsed."
-    )
+    if encoding == "base64+zstd":
+        return [b64encode(Codec("zstd").compress(data, asbytes=True)).decode(), encoding]
+    text = _base58(data, strict=strict)
+    return text if encoding == "binary" else [text, "base58"]
+
+
+def _base58(data: bytes, *, strict: bool) -> str:
+    if len(data) <= MAX_BASE58_BYTES:
+        return b58encode(data)
+    if strict:
+        raise RpcRefusal(
+            INVALID_REQUEST,
+            "Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.",
+        )
+    return "error: data too large for bs58 encoding"
 
 
 def _parsed(ledger: Ledger, account: Account) -> Json | None:

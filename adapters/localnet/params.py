@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from typing import Any
+from typing import Any, Final
 
 from solders.pubkey import Pubkey
 
 from adapters.localnet.base58 import b58decode
-from adapters.localnet.encoding import Json, parse_pubkey
+from adapters.localnet.encoding import ENCODINGS, Json, parse_pubkey
 from adapters.localnet.refusals import invalid_params
 from domain.chain import Commitment
+
+MAX_FILTERS: Final = 4
+MAX_MEMCMP_BYTES: Final = 128
+"""Limits of a node."""
 
 
 class Params:
@@ -99,6 +103,15 @@ class Config:
             raise invalid_params(f"Invalid params: invalid type: {_kind(value)}, expected a string.")
         return value
 
+    def encoding(self, default: str) -> str:
+        """How account data is to be written."""
+        value = self.text("encoding", default)
+        if value not in ENCODINGS:
+            raise invalid_params(
+                f"Invalid params: unknown variant `{value}`, expected one of {', '.join(ENCODINGS)}."
+            )
+        return value
+
     def flag(self, key: str) -> bool:
         """An optional boolean, false by default."""
         return self.raw.get(key) is True
@@ -114,8 +127,8 @@ class Config:
         if value is None:
             return None
         try:
-            return int(value["offset"]), int(value["length"])
-        except (KeyError, TypeError, ValueError):
+            return _u64(value["offset"]), _u64(value["length"])
+        except (KeyError, TypeError):
             raise invalid_params("Invalid params: dataSlice needs an offset and a length.") from None
 
     def filters(self) -> list[Filter]:
@@ -123,6 +136,8 @@ class Config:
         value = self.raw.get("filters") or []
         if not isinstance(value, list):
             raise invalid_params(f"Invalid params: invalid type: {_kind(value)}, expected a sequence.")
+        if len(value) > MAX_FILTERS:
+            raise invalid_params(f"Too many filters provided; max {MAX_FILTERS}")
         return [Filter(item) for item in value]
 
 
@@ -144,15 +159,18 @@ class Filter:
 
 def _read_filter(raw: object) -> tuple[int | None, int, bytes]:
     if isinstance(raw, dict) and "dataSize" in raw:
-        return int(raw["dataSize"]), 0, b""
+        return _u64(raw["dataSize"]), 0, b""
     if not isinstance(raw, dict):
         raise TypeError
     memcmp = raw["memcmp"]
     wanted, encoding = memcmp["bytes"], memcmp.get("encoding", "base58")
     if isinstance(wanted, list):
-        return None, int(memcmp["offset"]), bytes(wanted)
-    decoded = b64decode(wanted, validate=True) if encoding == "base64" else b58decode(wanted)
-    return None, int(memcmp["offset"]), decoded
+        sought = bytes(wanted)
+    else:
+        sought = b64decode(wanted, validate=True) if encoding == "base64" else b58decode(wanted)
+    if len(sought) > MAX_MEMCMP_BYTES:
+        raise ValueError
+    return None, _u64(memcmp["offset"]), sought
 
 
 def _u64(value: object) -> int:

@@ -90,7 +90,7 @@ class Subscriptions:
             raise RpcRefusal(INVALID_REQUEST, f"Too many subscriptions; max {MAX_SUBSCRIPTIONS}")
         key = _watched(kind, params)
         config = params.config(1) if kind not in ("slot", "root") else Config({})
-        config.filters()
+        _ = config.filters(), config.data_slice(), config.encoding("base64")  # refused now, not when told
         subscription = Subscription(next(self._numbers), kind, push, config.commitment(), config, key)
         self._all[subscription.number] = subscription
         return subscription.number
@@ -191,8 +191,8 @@ class Subscriptions:
         self._all.pop(item.number, None)  # a signature is told once
 
     def _account(self, account: Account, item: Subscription) -> Json:
-        encoding = item.config.text("encoding", "base64")
-        return account_json(self._ledger, account, encoding, item.config.data_slice())
+        encoding, data_slice = item.config.encoding("base64"), item.config.data_slice()
+        return account_json(self._ledger, account, encoding, data_slice, strict=False)
 
     def _notify_in_context(self, item: Subscription, slot: int, value: Any) -> None:  # noqa: ANN401 - any JSON
         self._notify(item, {"context": {"slot": slot}, "value": value})

@@ -162,4 +162,4 @@ class AccountMethods:
         return None if account is None else self._json(account, config, encoding)
 
     def _json(self, account: Account, config: Config, encoding: str) -> Json:
-        return account_json(self._ledger, account, config.text("encoding", encoding), config.data_slice())
+        return account_json(self._ledger, account, config.encoding(encoding), config.data_slice())

@@ -153,7 +153,7 @@ class TransactionMethods:
         }
         wanted = config.raw.get("accounts")
         if isinstance(wanted, dict):
-            encoding = str(wanted.get("encoding") or "base64")
+            encoding = Config(wanted).encoding("base64")
             keys = [parse_pubkey(str(address)) for address in wanted.get("addresses", [])]
             found = [simulated.after.get(key, self._ledger.account(key)) for key in keys]
             body["accounts"] = [
