@@ -34,19 +34,40 @@ class Sight:
     Attributes:
         since_us: readings from then on are watched; none while nobody watches.
         alive_us, alive_slot: the watcher's last sign of life; microseconds since the epoch.
+        busy_since_us: when it began to read what changed; what changed since it has not looked at.
+        connection: which of the watcher's connections has shown every change; none while one may be missing.
     """
 
     since_us: int | None = None
     alive_us: int = 0
     alive_slot: Slot = _NEVER
+    busy_since_us: int | None = None
+    connection: int | None = None
+
+    def alive(self, now_us: int, slot: Slot) -> None:
+        """The watcher has heard all that was said until `now_us`."""
+        if self.busy_since_us is None:
+            self.alive_us, self.alive_slot = now_us, slot
+        else:
+            self.alive_us = self.busy_since_us
 
 
 @dataclass(slots=True)
 class _Held:
-    """What the book keeps of a pool beside its place in the graph."""
+    """What the book keeps of a pool beside its place in the graph.
+
+    Attributes:
+        reading: the first that found the state as it is.
+        latest: the slot of the newest that did.
+        known_us, known_slot: when the state was known to hold, whoever watches it.
+        sight: who watches it.
+        quoted_for: the clock its fees are of.
+    """
 
     reading: Reading
-    read_us: int
+    latest: Slot
+    known_us: int
+    known_slot: Slot
     sight: Sight
     quoted_for: ChainTime
 
@@ -104,12 +125,17 @@ class LiveBook:
 
     def age(self, pool: Address) -> tuple[int, int]:
         """How long ago the pool's state was last known to hold: (slots, microseconds)."""
-        held = self._held[pool]
-        known_us, known_slot = held.read_us, held.reading.slot
-        sight = held.sight
-        if sight.since_us is not None and held.read_us >= sight.since_us and sight.alive_us > known_us:
-            known_us, known_slot = sight.alive_us, sight.alive_slot
+        known_us, known_slot = _known(self._held[pool])
         return max(0, self.newest_slot - known_slot), max(0, self._clock() - known_us)
+
+    def doubt(self, changed: Mapping[Address, Slot]) -> None:
+        """Pools are said to have changed in these slots: until they are read anew they grow old from here."""
+        for pool, slot in changed.items():
+            held = self._held[pool]
+            if slot < held.latest:
+                continue  # it is in what was read
+            held.known_us, held.known_slot = _known(held)
+            held.sight = self._nobody
 
     def is_of_now(self, quoted: Mapping[Address, Slot]) -> bool:
         """Whether these pools stand as they did at the slots of these readings."""
@@ -153,15 +179,17 @@ class LiveBook:
     def _take(self, reading: Reading, sight: Sight | None) -> bool:
         pool = reading.found.address
         held = self._held.get(pool)
-        if held is not None and reading.slot < held.reading.slot:
+        if held is not None and reading.slot < held.latest:
             return False
         self.heard(reading.slot, reading.time)
         now = self._clock()
         if held is not None and held.reading.accounts == reading.accounts:
-            held.read_us, held.sight = now, sight or held.sight
+            held.latest = held.known_slot = reading.slot
+            held.known_us, held.sight = now, sight or held.sight
             return False
         before = None if held is None else held.reading.accounts
-        fresh = _Held(reading, now, sight or (held.sight if held else self._nobody), reading.time)
+        watched = sight or (held.sight if held else self._nobody)
+        fresh = _Held(reading, reading.slot, now, reading.slot, watched, reading.time)
         self._held[pool] = fresh
         self._list(fresh)
         self.changes += 1
@@ -203,6 +231,14 @@ class LiveBook:
                 moved = abs(token_amount(account.data) - token_amount(earlier.data))
                 mint = _mint_at(account.data, 0)
                 self._moved[mint] = self._moved.get(mint, 0) + moved
+
+
+def _known(held: _Held) -> tuple[int, Slot]:
+    """When the pool's state was last known to hold: microseconds since the epoch, and the slot."""
+    sight = held.sight
+    if sight.since_us is not None and sight.since_us <= held.known_us < sight.alive_us:
+        return sight.alive_us, max(sight.alive_slot, held.known_slot)
+    return held.known_us, held.known_slot
 
 
 def _mint_at(data: bytes, offset: int) -> Mint:

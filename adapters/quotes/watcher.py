@@ -24,8 +24,8 @@ GROUP: Final = 200
 """Pools watched together: some 600 subscriptions, which a node confirms well within its five seconds."""
 BEAT_S: Final = 0.5
 """Between two looks at the newest slot: about one slot."""
-ALIVE_WITHIN_S: Final = 0.05
-"""A connection that stands says so at once."""
+ALIVE_WITHIN_S: Final = 1.0
+"""A ping goes around the world in 0.3 s; what the node said before has arrived when it is back."""
 BEHIND_TRIES: Final = 10
 BEHIND_WAIT_S: Final = 0.02
 """A node whose notifications run ahead of its reads catches up within a fraction of a 0.4 s slot."""
@@ -75,14 +75,15 @@ class PoolWatcher:
         while True:  # until cancelled
             try:
                 slot, time = await self._reader.time()
-                await self._pubsub.connected(ALIVE_WITHIN_S)
+                await self._pubsub.round_trip(ALIVE_WITHIN_S)
             except ChainError as error:
                 _log.warning("the chain is out of sight", reason=str(error))
             else:
                 self._book.heard(slot, time)
                 now = self._clock()
                 for sight in self._sights:
-                    sight.alive_us, sight.alive_slot = now, slot
+                    if sight.connection == self._pubsub.reconnects:
+                        sight.alive(now, slot)
             await asyncio.sleep(BEAT_S)
 
     async def _watch(self, pools: Sequence[Address]) -> None:
@@ -92,7 +93,7 @@ class PoolWatcher:
             try:
                 await self._session(pools, sight)
             except ChainError as error:
-                sight.since_us = None
+                sight.connection = None
                 _log.warning("pools are out of sight, trying again", pools=len(pools), reason=str(error))
             await asyncio.sleep(RETRY_S)
 
@@ -116,17 +117,24 @@ class PoolWatcher:
     ) -> None:
         changes = await watch.changes()
         if changes.lost is not None:
-            sight.since_us = None
             await self._all_anew(pools, sight)
             return
-        woken = dict.fromkeys(pool for account in changes.slots for pool in by_account[account])
-        await self._read(woken, max(changes.slots.values()), sight)
+        woken: dict[Address, Slot] = {}
+        for account, slot in changes.slots.items():
+            woken |= {pool: max(slot, woken.get(pool, slot)) for pool in by_account[account]}
+        self._book.doubt(woken)
+        sight.busy_since_us = self._clock()
+        try:
+            await self._read(woken, max(changes.slots.values()), sight)
+        finally:
+            sight.busy_since_us = None
 
     async def _all_anew(self, pools: Sequence[Address], sight: Sight) -> None:
         """From the beginning of this reading on, every state is watched."""
-        began = self._clock()
+        began, connection, sight.connection = self._clock(), self._pubsub.reconnects, None
         await self._read(pools, None, sight)
         sight.since_us, sight.alive_us, sight.alive_slot = began, began, self._book.newest_slot
+        sight.connection = connection
 
     async def _read(self, pools: Iterable[Address], min_slot: Slot | None, sight: Sight) -> None:
         found = [one for pool in pools if (one := self._book.get(pool)) is not None]

@@ -112,6 +112,23 @@ class PubSub:
                 f"({self._reason or 'no answer'}): check that the node runs and the URL is right"
             ) from error
 
+    async def round_trip(self, timeout_s: float = OPEN_TIMEOUT_S) -> None:
+        """Wait until the node answers a ping: all it sent before that has arrived.
+
+        Raises:
+            ChainUnavailable: it did not in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.connected(timeout_s)
+                if self._socket is not None:
+                    await (await self._socket.ping())
+        except (TimeoutError, WebSocketException) as error:
+            raise ChainUnavailable(
+                f"{where(self._url)} did not answer a ping within {timeout_s} s ({type(error).__name__}): "
+                "check that the node runs"
+            ) from error
+
     @asynccontextmanager
     async def watch_accounts(
         self, addresses: Collection[Address], commitment: Commitment = Commitment.PROCESSED
@@ -144,8 +161,8 @@ class PubSub:
         try:
             await self._subscribe(wanted)
             while True:  # ends at finalized, a refusal or the time limit
-                left_s = ends - asyncio.get_running_loop().time()
-                reached = await asyncio.wait_for(watch.reached(), left_s)
+                async with asyncio.timeout_at(ends):  # as in `connected`
+                    reached = await watch.reached()
                 for commitment in reached:
                     yield commitment
                 if not reached or Commitment.FINALIZED in reached:

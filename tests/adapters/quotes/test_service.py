@@ -14,7 +14,7 @@ from adapters.quotes.reader import Reading
 from adapters.quotes.service import MAX_BATCH, Quotes
 from adapters.solana.pool_program import ChainTime
 from adapters.solana.pool_programs import POOL_PROGRAMS
-from domain.chain import Mint
+from domain.chain import Mint, Slot
 from domain.errors import InvalidInput, NoRoute, QuoteError, StalePool, UnknownMint
 from domain.market.quotes import Quotation, QuoteRequest
 from domain.market.routing.graph import TradablePool
@@ -133,6 +133,55 @@ async def test_a_stale_pool_is_not_quoted_and_a_resting_one_is() -> None:
     book.take([vector_reading("raydium_cpmm", own_pools("raydium_cpmm")[0], slot=120)])
     again = next(pool for pool, *_ in quotes.pools() if quotes.book.age(pool.address)[1] == 0)
     assert (await quotes.quote(question(again))).stale_us == 0
+
+
+def test_a_pool_said_to_have_changed_grows_old_until_it_is_read() -> None:
+    """What the watcher hears later vouches for the others; a slot already read says nothing new."""
+    clock = Clock()
+    sight = Sight(since_us=clock(), alive_us=clock(), alive_slot=Slot(100))
+    book = LiveBook(clock)
+    raws = own_pools("raydium_cpmm")[:3]
+    one, other, third = (vector_reading("raydium_cpmm", raw) for raw in raws)
+    book.take([one, other, third], sight)
+    clock.now_us += 2_000_000
+    sight.alive(clock(), Slot(104))
+    book.heard(Slot(104), book.time)
+    clock.now_us += 1_000_000
+    book.doubt({one.found.address: Slot(105), other.found.address: Slot(99)})
+    sight.alive(clock(), Slot(105))
+    book.heard(Slot(106), book.time)
+    assert book.age(one.found.address) == (2, 1_000_000)
+    assert book.age(other.found.address) == book.age(third.found.address) == (1, 0)
+    book.take([vector_reading("raydium_cpmm", raws[0], slot=106)], sight)
+    assert book.age(one.found.address) == (0, 0)
+
+
+def test_a_busy_watcher_vouches_for_no_more_than_it_has_looked_at() -> None:
+    clock = Clock()
+    sight = Sight(since_us=clock(), alive_us=clock(), alive_slot=Slot(100))
+    book = LiveBook(clock)
+    reading = vector_reading("raydium_cpmm", own_pools("raydium_cpmm")[0])
+    book.take([reading], sight)
+    clock.now_us += 1_000_000
+    sight.busy_since_us = clock()
+    clock.now_us += 3_000_000
+    sight.alive(clock(), Slot(108))
+    assert book.age(reading.found.address)[1] == 3_000_000
+    sight.busy_since_us = None
+    sight.alive(clock(), Slot(108))
+    assert book.age(reading.found.address)[1] == 0
+
+
+def test_a_reading_that_found_nothing_new_still_outdates_earlier_ones() -> None:
+    """The same state at slot 110: what slot 105 said came before it, and the pool is known to hold at 110."""
+    clock = Clock()
+    book = vector_book(clock, "raydium_cpmm")
+    raw = own_pools("raydium_cpmm")[0]
+    reading = vector_reading("raydium_cpmm", raw, slot=110)
+    assert book.take([reading]) == 0
+    assert book.age(reading.found.address)[0] == 0
+    earlier = vector_reading("raydium_cpmm", raw, slot=105)
+    assert book.take([_with_more_in(earlier, raw["accounts"]["vaultA"]["pubkey"])]) == 0
 
 
 def test_an_older_reading_changes_nothing() -> None:

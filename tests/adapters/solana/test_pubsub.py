@@ -9,6 +9,8 @@ from itertools import count
 import pytest
 from scripted_node import ScriptedNode, scripted_node, send
 from waiting import until
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
 
 from adapters.solana import pubsub as module
 from adapters.solana.pubsub import PubSub
@@ -147,6 +149,31 @@ async def test_a_node_that_is_not_there() -> None:
         with pytest.raises(ChainUnavailable, match=r"connecting to ws://127.0.0.1:1 did not") as caught:
             await pubsub.connected(timeout_s=0.3)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_ping_that_is_not_answered() -> None:
+    """A connection that stands and says nothing: a cut cable shows no other way."""
+    answered = asyncio.Event()
+
+    async def mute(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        await answered.wait()
+
+    async with (
+        serve_websocket(mute, "127.0.0.1", 0, close_timeout=0.1) as server,
+        PubSub(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", clock=lambda: 0) as pubsub,
+    ):
+        await pubsub.connected()
+        with pytest.raises(ChainUnavailable, match=r"did not answer a ping within 0\.2 s"):
+            await pubsub.round_trip(timeout_s=0.2)
+        answered.set()
+
+
+async def test_a_ping_brings_all_that_was_said_before(node: ScriptedNode, pubsub: PubSub) -> None:
+    async with pubsub.watch_accounts([POOL]) as watch:
+        await node.notify(POOL, slot=7)
+        await pubsub.round_trip()
+        assert (await watch.changes()).slots == {POOL: 7}
 
 
 def test_a_url_of_another_scheme() -> None:
