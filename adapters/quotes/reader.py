@@ -122,7 +122,7 @@ class PoolReader:
                 own = {key: accounts[key] for key in pool.keys}
                 more = pool.program.around(public_key(pool.address), own)
                 if more:
-                    grown.append(FoundPool(pool.address, pool.program, (*pool.keys, *more)))
+                    grown.append(_with(pool, more, own))
                 else:
                     readings.append(Reading(pool, slot, time, own))
             batches = packed(grown)
@@ -131,6 +131,9 @@ class PoolReader:
             pools = batches[0]
             for batch in batches[1:]:
                 readings += await self.read_batch(batch, min_slot)
+        else:
+            for pool in pools:
+                _log.warning("pool left out: ever more is around it", pool=pool.address, rounds=ROUNDS)
         return readings
 
     async def time(self) -> tuple[Slot, ChainTime]:
@@ -153,6 +156,14 @@ def known_around(address: Address, program: PoolProgram, account: Account) -> Fo
     """A pool with what its own account names around it."""
     key = public_key(address)
     return FoundPool(address, program, (key, *program.around(key, {key: account})))
+
+
+def _with(pool: FoundPool, more: tuple[Pubkey, ...], accounts: Accounts) -> FoundPool:
+    """The pool with more around it; what its price left behind goes when there is no more room."""
+    account = accounts[public_key(pool.address)]
+    if len(pool.keys) + len(more) > _ROOM and account is not None:
+        return known_around(pool.address, pool.program, account)
+    return FoundPool(pool.address, pool.program, (*pool.keys, *more))
 
 
 def packed(pools: Iterable[FoundPool]) -> list[list[FoundPool]]:
