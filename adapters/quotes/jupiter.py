@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any, Final, Self
 
 import httpx2
@@ -30,6 +31,7 @@ SLIPPAGE_BPS: Final = 0
 """The threshold it would put into a transaction is not used: what is asked is the quote."""
 
 _BUSY: Final = 429
+_KEY_REFUSED: Final = frozenset({401, 403})
 _SERVER_ERROR: Final = 500
 
 
@@ -107,6 +109,10 @@ class JupiterQuotes:
         status = response.status_code
         if status == _BUSY or status >= _SERVER_ERROR:
             raise ChainUnavailable(f"{where(self._url)} answered HTTP {status} to a quote: ask again later")
+        if status in _KEY_REFUSED:
+            raise ChainUnavailable(
+                f"{where(self._url)} answered HTTP {status} to a quote: check DAYBOOK_QUOTES__JUPITER_API_KEY"
+            )
         if not response.is_success:
             raise NoRoute(
                 f"{where(self._url)} has no quote for {request.amount} of {request.mint_in} to "
@@ -136,7 +142,7 @@ def _quotation(request: QuoteRequest, answer: Any) -> Quotation:  # noqa: ANN401
         slot = Slot(int(answer.get("contextSlot") or 0))
         legs = tuple(_leg(step["swapInfo"], slot) for step in answer["routePlan"])
         impact = _ppm(answer.get("priceImpactPct") or "0")
-    except (KeyError, TypeError, ValueError, AttributeError, DecodeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, DecodeError) as error:
         raise _unreadable(f"{type(error).__name__}: {error}") from error
     return Quotation(amount_in, amount_out, (legs,), impact, slot, slot, 0, 0, SOURCE)
 
@@ -164,10 +170,8 @@ def _amount(value: Any) -> int:  # noqa: ANN401 - its JSON
 
 
 def _ppm(share: Any) -> int:  # noqa: ANN401 - its JSON
-    """A share of 1 as a decimal text, in parts per million, rounded down: shown, never computed with."""
-    whole, _, part = str(share).partition(".")
-    sign = -1 if whole.startswith("-") else 1
-    return max(0, sign * (abs(int(whole or 0)) * PPM + int((part + "0" * 6)[:6])))
+    """A share of 1, as a decimal text or number, in parts per million, rounded down; never computed with."""
+    return int(max(Decimal(0), min(Decimal(1), Decimal(str(share)))) * PPM)
 
 
 def _unreadable(found: str) -> ChainUnavailable:

@@ -108,6 +108,7 @@ async def test_it_is_asked_as_its_api_wants_it() -> None:
         {**GOOD, "routePlan": None},
         {**GOOD, "routePlan": [{}]},
         {**GOOD, "priceImpactPct": "much"},
+        {**GOOD, "priceImpactPct": "NaN"},
         {**GOOD, "contextSlot": "soon"},
     ],
     ids=str,
@@ -116,6 +117,30 @@ async def test_an_answer_to_another_question_is_none(body: object) -> None:
     async with jupiter() as (told, quotes):
         told.body = body
         with pytest.raises(ChainUnavailable, match="cannot be read"):
+            await quotes.quote(REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("said", "ppm"),
+    [
+        ("1.5e-5", 15),
+        (0.25, 250_000),
+        ("-0.1", 0),
+        ("7", 1_000_000),
+        ("1e999999", 1_000_000),
+        ("1e-999999", 0),
+    ],
+)
+async def test_the_impact_may_be_written_as_it_likes(said: object, ppm: int) -> None:
+    async with jupiter() as (told, quotes):
+        told.body = {**GOOD, "priceImpactPct": said}
+        assert (await quotes.quote(REQUEST)).price_impact_ppm == ppm
+
+
+async def test_a_key_that_is_refused_is_no_missing_route() -> None:
+    async with jupiter() as (told, quotes):
+        told.status = 401
+        with pytest.raises(ChainUnavailable, match="JUPITER_API_KEY"):
             await quotes.quote(REQUEST)
 
 
