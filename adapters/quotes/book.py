@@ -128,6 +128,12 @@ class LiveBook:
         known_us, known_slot = _known(self._held[pool])
         return max(0, self.newest_slot - known_slot), max(0, self._clock() - known_us)
 
+    def oldest_us(self) -> int:
+        """How long ago the least sure pool that can be quoted was last known to hold; 0 for an empty book."""
+        now = self._clock()
+        known = (_known(held)[0] for pool, held in self._held.items() if self.graph.get(pool) is not None)
+        return max(0, now - min(known, default=now))
+
     def doubt(self, changed: Mapping[Address, Slot]) -> None:
         """Pools are said to have changed in these slots: until they are read anew they grow old from here."""
         for pool, slot in changed.items():

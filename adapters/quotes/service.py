@@ -158,7 +158,7 @@ class Quotes:
 
     def oldest_us(self) -> int:
         """How long ago the least sure pool was last known to hold; microseconds, 0 for an empty book."""
-        return max((self.book.age(pool.address)[1] for pool in self.book.graph.pools()), default=0)
+        return self.book.oldest_us()
 
     async def run(self) -> None:
         """Tell the cache of answers, changes and volumes until cancelled."""
