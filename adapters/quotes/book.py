@@ -6,6 +6,7 @@ until the last sign of life of whoever watches it; when sight is lost it grows o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -62,6 +63,7 @@ class _Held:
         known_us, known_slot: when the state was known to hold, whoever watches it.
         sight: who watches it.
         quoted_for: the clock its fees are of.
+        state: see `LiveBook.state`; reckoned when first asked for.
     """
 
     reading: Reading
@@ -70,6 +72,7 @@ class _Held:
     known_slot: Slot
     sight: Sight
     quoted_for: ChainTime
+    state: str | None = None
 
 
 class LiveBook:
@@ -143,11 +146,26 @@ class LiveBook:
             held.known_us, held.known_slot = _known(held)
             held.sight = self._nobody
 
-    def is_of_now(self, quoted: Mapping[Address, Slot]) -> bool:
-        """Whether these pools stand as they did at the slots of these readings."""
+    def state(self, pool: Address) -> str:
+        """A digest of the pool's accounts: who read the same state says the same, in whatever slot.
+
+        A slot would not do: while it is open, two readings of it may differ.
+        """
+        held = self._held[pool]
+        if held.state is None:
+            found = hashlib.blake2b(digest_size=16)
+            for key, account in sorted(held.reading.accounts.items(), key=lambda item: bytes(item[0])):
+                found.update(bytes(key))
+                if account is not None:
+                    found.update(b"%d %d " % (account.lamports, len(account.data)))
+                    found.update(bytes(account.owner) + account.data)
+            held.state = found.hexdigest()
+        return held.state
+
+    def is_of_now(self, states: Mapping[Address, str]) -> bool:
+        """Whether these pools can be quoted and stand as they did then."""
         return all(
-            (pool := self.graph.get(address)) is not None and pool.slot == slot
-            for address, slot in quoted.items()
+            self.graph.get(pool) is not None and self.state(pool) == state for pool, state in states.items()
         )
 
     def vaults(self, pool: Address) -> list[Address]:

@@ -57,10 +57,12 @@ class CachedQuote(NamedTuple):
     Attributes:
         quotation: the answer.
         unix_time: the chain's clock it was made for, seconds.
+        states: a digest of each pool of its route.
     """
 
     quotation: Quotation
     unix_time: int
+    states: dict[Address, str]
 
 
 class CachedPrice(NamedTuple):

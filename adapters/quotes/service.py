@@ -248,7 +248,7 @@ class Quotes:
                 self._remember(request, kept.quotation)
 
     def _holds(self, kept: CachedQuote) -> bool:
-        if not self.book.is_of_now(kept.quotation.pools):
+        if kept.states.keys() != kept.quotation.pools.keys() or not self.book.is_of_now(kept.states):
             return False
         timed = any(leg.protocol in TIMED for path in kept.quotation.paths for leg in path)
         return not timed or kept.unix_time >= self.book.time.unix_time
@@ -315,7 +315,8 @@ class Quotes:
         """Have it written with the next flush: who asked does not wait for that."""
         if self._cache is not None and len(self._unkept) < REMEMBERED:
             prices = {(hop.mint_in, hop.pool.protocol): _price(hop) for hop in route.hops}
-            quote = CachedQuote(made, self.book.time.unix_time)
+            states = {pool: self.book.state(pool) for pool in made.pools}
+            quote = CachedQuote(made, self.book.time.unix_time, states)
             self._unkept[request] = QuoteToKeep(request, quote, prices)
 
     def _remember(self, request: QuoteRequest, made: Quotation) -> None:

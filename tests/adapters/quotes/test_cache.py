@@ -12,6 +12,7 @@ import redis.asyncio as redis
 from vector_book import Clock, own_pools, vector_book, vector_reading
 
 from adapters.embedded.stack import StackUrls
+from adapters.quotes.book import LiveBook, Sight
 from adapters.quotes.cache import CachedPrice, QuoteCache, QuoteToKeep, quote_key, template_key
 from adapters.quotes.service import Quotes
 from adapters.rpcpool.breaker import FAILURES
@@ -70,7 +71,7 @@ async def test_the_keys_have_the_names_they_were_promised(cache: QuoteCache, cli
 
 
 async def test_another_process_finds_the_quote_and_believes_it_only_while_it_holds(cache: QuoteCache) -> None:
-    """The same pools: the same answer without a search. One pool newer: a new search."""
+    """The same pools, read in whatever slot: no search. Another state, even of the same slot: a new one."""
     clock = Clock()
     one, other = service(clock, cache), service(clock, cache)
     request = first_question(one)
@@ -83,9 +84,14 @@ async def test_another_process_finds_the_quote_and_believes_it_only_while_it_hol
     (also,) = await service(clock, cache).quote_many([request])
     assert isinstance(also, Quotation)
     assert also.amount_out == 7
+    resting = [vector_reading("raydium_cpmm", raw, slot=104) for raw in own_pools("raydium_cpmm")]
+    fresh = LiveBook(clock)
+    fresh.take(resting, Sight(since_us=clock()))
+    later = Quotes(fresh, clock, max_stale_us=5_000_000, cache=cache)
+    assert (await later.quote(request)).amount_out == 7
     third = service(clock, cache)
     raw = next(raw for raw in own_pools("raydium_cpmm") if raw["accounts"]["pool"]["pubkey"] in made.pools)
-    newer = vector_reading("raydium_cpmm", raw, slot=105)
+    newer = vector_reading("raydium_cpmm", raw)
     (key,) = (key for key in newer.accounts if str(key) == newer.found.address)
     account = newer.accounts[key]
     assert account is not None
