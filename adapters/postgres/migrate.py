@@ -74,9 +74,8 @@ def refuse_old(major: int) -> None:
     """
     if major < OLDEST_SERVER:
         raise SetupError(
-            f"the server is PostgreSQL {major} and daybook needs {OLDEST_SERVER} or newer (an append compares "
-            "the head as it was in RETURNING): upgrade the server, or leave DAYBOOK_DATABASE_URL unset to use "
-            "the embedded one"
+            f"the server is PostgreSQL {major} and daybook needs {OLDEST_SERVER} or newer (RETURNING gives "
+            "the head as it was): upgrade it, or leave DAYBOOK_DATABASE_URL unset to use the embedded one"
         )
 
 

@@ -214,7 +214,7 @@ class CoalescingWriter:
         if _needs_survey(batch, known):
             return None
         made = plan(batch, known)
-        if made.count >= COPY_FROM:
+        if made.refused or made.count >= COPY_FROM:  # who is refused may have been written long ago
             return None
         if made.fences or made.unseen:  # what is compared must be there, not on its way
             await self._last.wait()
@@ -235,7 +235,7 @@ class CoalescingWriter:
         if lane.session is None:
             return False
         try:
-            return not made.count or await lane.session.insert(made, flight.rows, flight.chain.hash)
+            return await lane.session.insert(made, flight.rows, flight.chain.hash)
         except Exception as error:  # noqa: BLE001 - whatever it is, a survey will tell
             _log.info("a batch of appends is decided anew", reason=str(explain(error)))
             lane.lose()
@@ -247,7 +247,7 @@ class CoalescingWriter:
         await flight.after.wait()
         if not written and flight.failures == self._failures:  # it overtook the batch it follows on
             written = await self._send(lane, flight)
-        if written and (flight.made.count or flight.failures == self._failures):
+        if written:
             self._settle(flight.made, flight.chain)
         else:
             self._failures += 1

@@ -219,5 +219,18 @@ GRANT SELECT, INSERT, UPDATE ON leases, bookmarks, relay_checkpoints TO daybook_
 
 def upgrade() -> None:
     """From an empty database to the log."""
-    for script in (ROLE, EVENTS, BESIDE, REFUSE, EXTEND, VERSION, SURVEY, APPEND, REFUSED, LEASE, VIEW, GRANTS):
+    for script in (
+        ROLE,
+        EVENTS,
+        BESIDE,
+        REFUSE,
+        EXTEND,
+        VERSION,
+        SURVEY,
+        APPEND,
+        REFUSED,
+        LEASE,
+        VIEW,
+        GRANTS,
+    ):
         op.execute(script)

@@ -298,7 +298,4 @@ async def test_a_bulk_append_has_a_bound_and_survives_a_lost_connection(
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await owner.close()
-    id_ = new_id()
-    with pytest.raises(LogError, match="may be retried with the same append id"):
-        await log.bulk_append([to("pool-1")], append_id=id_)
-    assert (await log.bulk_append([to("pool-1")], append_id=id_)).last_position == 2
+    assert (await log.bulk_append([to("pool-1")], append_id=new_id())).last_position == 2
