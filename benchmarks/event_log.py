@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import json
 import os
 import platform
@@ -44,6 +43,7 @@ from benchmarks.bare_postgres import BarePostgres, repeat
 from benchmarks.jetstream_rates import publish, refill
 from benchmarks.stock_events import StockEvents
 from commands.ports import StreamAppend
+from daybook import memory
 from domain.chain import Address, Mint, Slot
 from domain.events import Cause
 from domain.market.events import PoolFees, PoolUpdated
@@ -235,8 +235,7 @@ async def measure(
     cases: dict[str, Case], rounds: int, seconds: float, bare: BarePostgres
 ) -> dict[str, list[float]]:
     """Rates of every case in every round; a first round warms up and is not counted."""
-    gc.collect()
-    gc.freeze()  # what is imported need not be looked through again and again, in anybody's case
+    memory.settle()  # as in a service, and in everybody's case
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds + 1):
         await bare.clear()

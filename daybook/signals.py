@@ -11,6 +11,8 @@ from typing import Final
 
 import uvloop
 
+from daybook import memory
+
 STOPPED: Final = 1
 """Exit code of a command that was stopped before it had an answer."""
 
@@ -59,4 +61,5 @@ def run_stoppable(main: Callable[[StopRequest], Awaitable[int]]) -> int:
             sys.stderr.write("daybook: stopped before it was done; nothing was left running\n")
             return STOPPED
 
+    memory.settle()
     return uvloop.run(stoppable())
