@@ -7,6 +7,7 @@ connection stays open. It is bounded by its own time limit.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -33,6 +34,7 @@ class Launcher:
         self._transport = transport
         self._metrics = metrics
         self._running: set[asyncio.Task[Outcome]] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self.chooser = chooser
         self.clock = clock
 
@@ -52,10 +54,30 @@ class Launcher:
         task.add_done_callback(self._running.discard)
         return task
 
+    async def pause(self, wait_s: float) -> None:
+        """Wait until a limit may allow the next attempt: `wait_s` seconds, or until one that ends makes room.
+
+        Who is woken in turn costs little; hundreds who looked again every few milliseconds would cost it all.
+        """
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(room)
+        try:
+            await asyncio.wait([room], timeout=wait_s)
+        finally:
+            room.cancel()
+
+    def _wake_one(self) -> None:
+        while self._waiting:  # those who have waited their time are passed over
+            room = self._waiting.popleft()
+            if not room.done():
+                room.set_result(None)
+                return
+
     async def _attempt(
         self, endpoint: Endpoint, began: float, method: str, params: bytes, timeout_s: float
     ) -> Outcome:
         outcome = await self._transport.call(endpoint, began, method, params, timeout_s)
+        self._wake_one()
         self._metrics.attempt(endpoint.name, outcome.kind)
         if outcome.kind is not Kind.ANSWERED:
             self.chooser.forget()
@@ -97,6 +119,10 @@ class Attempts:
             self.pending.add(self._launcher.start(chosen, self._method, self._params, limit_s))
             return 0.0
         return None if chosen is None else max(0.001, chosen - self._launcher.clock())
+
+    async def pause(self, wait_s: float) -> None:
+        """Wait as `launch` said; see `Launcher.pause`."""
+        await self._launcher.pause(wait_s)
 
     def told(self) -> list[Outcome]:
         """What came of all of them when no more is waited for: who has not answered counts as lost."""

@@ -47,7 +47,7 @@ class Reader:
             elif wait_s > attempts.left_s:
                 return attempts.limited(wait_s)
             else:
-                await asyncio.sleep(wait_s)
+                await attempts.pause(wait_s)
         return attempts.told()
 
     async def _first(self, attempts: Attempts, method: str, began: float) -> bool:

@@ -50,7 +50,7 @@ class Sender:
             elif wait_s > attempts.left_s:
                 return attempts.limited(wait_s)
             else:
-                await asyncio.sleep(wait_s)
+                await attempts.pause(wait_s)
         return attempts.told()
 
     async def once(self, method: str, params: bytes) -> list[Outcome]:
@@ -67,7 +67,7 @@ class Sender:
             elif wait_s > attempts.left_s:
                 return attempts.limited(wait_s)
             else:
-                await asyncio.sleep(wait_s)
+                await attempts.pause(wait_s)
         return attempts.told()
 
     def _launch_several(self, attempts: Attempts) -> float | None:

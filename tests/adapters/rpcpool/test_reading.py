@@ -11,6 +11,7 @@ import pytest
 from rpc_nodes import Mode, Node, Refused, nodes, pool_over
 from waiting import until
 
+from adapters.rpcpool.endpoint import CONNECTIONS
 from adapters.rpcpool.outcome import Answer, Kind
 from adapters.rpcpool.pool import RpcPool, open_pool
 from adapters.rpcpool.reading import SAME_LACK
@@ -217,7 +218,8 @@ async def test_headers_go_to_their_endpoint_and_are_shown_nowhere() -> None:
 
 async def test_ninety_six_endpoints_of_which_one_lives() -> None:
     """Every read is answered, whatever the other ninety-five do at the time."""
-    async with nodes(96) as them, pool_over(them, hedge_percentile=95, health_timeout_s=2.0) as pool:
+    patient: dict[str, Any] = {"hedge_percentile": 95, "health_timeout_s": 2.0, "timeout_s": 60.0}
+    async with nodes(96) as them, pool_over(them, **patient) as pool:
         for number, node in enumerate(them[:95]):
             node.mode = BROKEN[number % len(BROKEN)]
         await pool.monitor.check()
@@ -226,6 +228,15 @@ async def test_ninety_six_endpoints_of_which_one_lives() -> None:
         ok, found = pool.health()
         assert ok
         assert found["endpoints"]["n95"]["state"] == "ok"
+
+
+async def test_more_calls_than_an_endpoint_takes_wait_for_room_and_are_woken() -> None:
+    """The first hundred are under way; each that ends lets one of the others go."""
+    async with nodes(1) as [node], pool_over([node], timeout_s=60.0) as pool:
+        answers = await asyncio.gather(*(read(pool) for _ in range(3 * CONNECTIONS)))
+        assert {result(answer) for answer in answers} == {1_000}
+        assert len(node.calls) == 3 * CONNECTIONS
+        assert pool.endpoints[0].in_flight == 0
 
 
 async def test_a_hang_does_not_outlive_the_pool() -> None:
