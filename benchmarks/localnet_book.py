@@ -19,8 +19,9 @@ from adapters.localnet.founding import USDC_MINT, WSOL_MINT, Pool
 from adapters.localnet.genesis import OPENERS, World, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.ledger import Ledger
-from adapters.localnet.pools import PROGRAMS, chain_time, read_around
+from adapters.localnet.pools import chain_time, read_around
 from adapters.solana.pool_program import SwapRequest
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs import token
 from adapters.solana.programs.associated_token import associated_address
 from adapters.solana.programs.compute_budget import LAMPORTS_PER_SIGNATURE
@@ -55,7 +56,7 @@ class Chain:
         request = SwapRequest(
             pool.address, accounts, WALLET, user_in, user_out, a_to_b, exact_in, amount, limit
         )
-        return PROGRAMS[pool.protocol].swap(request)
+        return POOL_PROGRAMS[pool.protocol].swap(request)
 
     def held(self, account: Pubkey) -> int:
         """What a token account holds."""
@@ -65,7 +66,7 @@ class Chain:
     def quotable(self, pool: Pool) -> Any:  # noqa: ANN401 - six kinds of pool
         """The pool as the chain has it."""
         accounts = read_around(self.ledger, pool)
-        return PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(self.ledger))
+        return POOL_PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(self.ledger))
 
 
 def signed(instruction: Instruction, blockhash: Hash, serial: int) -> VersionedTransaction:

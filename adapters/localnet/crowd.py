@@ -23,8 +23,9 @@ from adapters.localnet.founding import LAMPORTS_PER_SOL, USDC_MINT, WSOL_MINT, P
 from adapters.localnet.history import Executed
 from adapters.localnet.klines import PricePath
 from adapters.localnet.ledger import Ledger
-from adapters.localnet.pools import PROGRAMS, amount_to_price, chain_time, read_around
+from adapters.localnet.pools import amount_to_price, chain_time, read_around
 from adapters.solana.pool_program import Accounts, SwapRequest
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs.associated_token import associated_address
 from domain.errors import InvariantBroken
 
@@ -147,7 +148,9 @@ class Crowd:
         index, price = self._target.next_trade(now_us)
         pool = self._pools[index]
         accounts = read_around(self._ledger, pool)
-        tradable: Any = PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(self._ledger))
+        tradable: Any = POOL_PROGRAMS[pool.protocol].quotable(
+            pool.address, accounts, chain_time(self._ledger)
+        )
         amount, a_to_b = amount_to_price(tradable, price, LAMPORTS_PER_SOL)
         if amount == 0:
             return None
@@ -175,7 +178,7 @@ class Crowd:
             amount=amount,
             limit=least,
         )
-        swap = PROGRAMS[pool.protocol].swap(request)
+        swap = POOL_PROGRAMS[pool.protocol].swap(request)
         # The price is a serial number too: two equal swaps in one block would be one transaction.
         instructions = [set_compute_unit_price(next(self._serial)), swap]
         blockhash = self._ledger.blocks.open.blockhash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Protocol, TypeVar
 
 from solders.pubkey import Pubkey
@@ -10,23 +9,11 @@ from solders.pubkey import Pubkey
 from adapters.localnet.founding import Pool
 from adapters.localnet.ledger import SLOTS_PER_EPOCH, Ledger
 from adapters.solana.accounts import Account
-from adapters.solana.pool_program import Accounts, ChainTime, PoolProgram
-from adapters.solana.programs import (
-    meteora_dlmm,
-    orca_whirlpool,
-    pumpswap,
-    raydium_amm_v4,
-    raydium_clmm,
-    raydium_cpmm,
-)
+from adapters.solana.pool_program import Accounts, ChainTime
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from domain.errors import QuoteError
 from domain.market.amm.constant_product import ConstantProductPool, amount_in_to_price
 from domain.market.amm.pool import U64_MAX, Quote
-
-PROGRAMS: Final[Mapping[str, PoolProgram]] = {
-    one.PROGRAM.protocol: one.PROGRAM
-    for one in (raydium_cpmm, raydium_amm_v4, raydium_clmm, orca_whirlpool, meteora_dlmm, pumpswap)
-}
 
 _MAX_ROUNDS: Final = 8
 """Each round of `around` names accounts that those before name; no program needs more than three."""
@@ -58,7 +45,7 @@ def chain_time(ledger: Ledger) -> ChainTime:
 
 def read_around(ledger: Ledger, pool: Pool) -> Accounts:
     """The pool's account and all that its program names around it, as they are now."""
-    program = PROGRAMS[pool.protocol]
+    program = POOL_PROGRAMS[pool.protocol]
     accounts: dict[Pubkey, Account | None] = {}
     for _ in range(_MAX_ROUNDS):
         missing = program.around(pool.address, accounts)

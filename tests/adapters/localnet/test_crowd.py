@@ -17,7 +17,8 @@ from adapters.localnet.genesis import DEFAULT_PRICE, OPENERS, create_world
 from adapters.localnet.history import Executed
 from adapters.localnet.klines import HEADER, read_klines
 from adapters.localnet.ledger import Ledger
-from adapters.localnet.pools import PROGRAMS, chain_time, read_around
+from adapters.localnet.pools import chain_time, read_around
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from domain.errors import SetupError
 from domain.market.amm.constant_product import ConstantProductPool
 
@@ -53,7 +54,7 @@ def run_crowd(trades: int, market: Path | None = None, seed: int = 1) -> tuple[C
 
 def pool_of(crowd: Crowd, pool: Pool) -> ConstantProductPool:
     ledger = crowd._ledger
-    found = PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))
+    found = POOL_PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))
     assert isinstance(found, ConstantProductPool)
     return found
 
@@ -165,6 +166,8 @@ def test_the_crowd_moves_pools_of_every_protocol_to_the_market() -> None:
             ledger.advance()
     assert len(traded) == len(OPENERS)
     for pool in world.pools:
-        found = PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))
+        found = POOL_PROGRAMS[pool.protocol].quotable(
+            pool.address, read_around(ledger, pool), chain_time(ledger)
+        )
         units_b, units_a = found.spot_price()
         assert abs(units_b * LAMPORTS_PER_SOL / units_a / market.price(NOW_US) - 1) < 0.025

@@ -11,8 +11,9 @@ from solders.pubkey import Pubkey
 
 from adapters.localnet.founding import USDC_MINT, WSOL_MINT, Pool
 from adapters.localnet.genesis import OPENERS, read_pools
-from adapters.localnet.pools import PROGRAMS, chain_time, read_around
+from adapters.localnet.pools import chain_time, read_around
 from adapters.solana.pool_program import SwapRequest
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs.associated_token import associated_address
 from domain.errors import InvalidInput
 from domain.market.amm.pool import U64_MAX
@@ -51,7 +52,7 @@ def pool_of(chain: LocalChain, protocol: str) -> Pool:
 
 def quotable(chain: LocalChain, pool: Pool) -> Any:  # noqa: ANN401 - six kinds of pool
     accounts = read_around(chain.ledger, pool)
-    return PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(chain.ledger))
+    return POOL_PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(chain.ledger))
 
 
 def swap(
@@ -70,7 +71,7 @@ def swap(
     request = SwapRequest(
         pool.address, accounts, chain.wallet, user_in, user_out, a_to_b, exact_in, amount, bound
     )
-    return PROGRAMS[pool.protocol].swap(request)
+    return POOL_PROGRAMS[pool.protocol].swap(request)
 
 
 def error_of(chain: LocalChain, instruction: Instruction) -> Any:  # noqa: ANN401 - a number or a word

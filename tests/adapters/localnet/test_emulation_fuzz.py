@@ -11,9 +11,10 @@ from solders.instruction import AccountMeta, Instruction
 from adapters.localnet.emulated_pyth import Price, update_price_feed
 from adapters.localnet.founding import USDC_MINT, WSOL_MINT
 from adapters.localnet.genesis import read_pools
-from adapters.localnet.pools import PROGRAMS, read_around
+from adapters.localnet.pools import read_around
 from adapters.localnet.prices import FEEDS, first_price
 from adapters.solana.pool_program import SwapRequest
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs import kamino, token
 from adapters.solana.programs.associated_token import associated_address
 
@@ -30,7 +31,7 @@ def good_instructions(chain: LocalChain) -> list[Instruction]:
             request = SwapRequest(
                 pool.address, accounts, chain.wallet, user_in, user_out, a_to_b, exact_in, 10**6, limit
             )
-            made.append(PROGRAMS[pool.protocol].swap(request))
+            made.append(POOL_PROGRAMS[pool.protocol].swap(request))
     reserve = chain.world.reserves[0]
     account = chain.ledger.account(reserve.address)
     assert account is not None

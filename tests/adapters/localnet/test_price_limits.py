@@ -9,9 +9,10 @@ from localnets import SOL, LocalChain, local_chain
 from solders.instruction import Instruction
 
 from adapters.localnet.founding import USDC_MINT, WSOL_MINT, Pool
-from adapters.localnet.pools import PROGRAMS, chain_time, read_around
+from adapters.localnet.pools import chain_time, read_around
 from adapters.localnet.price_limits import end_at
 from adapters.solana.pool_program import SwapRequest
+from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs import orca_whirlpool, raydium_clmm
 from adapters.solana.programs.associated_token import associated_address
 
@@ -27,14 +28,14 @@ def with_limit(instruction: Instruction, limit: int) -> Instruction:
 
 def quotable(chain: LocalChain, pool: Pool) -> Any:  # noqa: ANN401 - two kinds of pool
     accounts = read_around(chain.ledger, pool)
-    return PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(chain.ledger))
+    return POOL_PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(chain.ledger))
 
 
 def sale(chain: LocalChain, pool: Pool, amount: int) -> Instruction:
     user_in, user_out = (associated_address(chain.wallet, mint) for mint in (WSOL_MINT, USDC_MINT))
     accounts = read_around(chain.ledger, pool)
     request = SwapRequest(pool.address, accounts, chain.wallet, user_in, user_out, True, True, amount, 0)
-    return PROGRAMS[pool.protocol].swap(request)
+    return POOL_PROGRAMS[pool.protocol].swap(request)
 
 
 @pytest.fixture(params=[raydium_clmm, orca_whirlpool], ids=["clmm", "whirlpool"])
