@@ -26,6 +26,7 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
 from commands.ports import Appended, StreamAppend
+from domain.chain import Slot
 from domain.errors import ConcurrencyError, LogCorrupt, LogUnavailable, SetupError
 from domain.events import Cause
 
@@ -167,8 +168,8 @@ async def test_an_answer_lost_after_the_commit_is_found_again(
 @pytest.mark.parametrize("count", [1, 7, 900])
 async def test_every_way_to_the_table_writes_the_same(log: PostgresEventLog, count: int) -> None:
     """Alone, in an array and by COPY: with and without slot and cause, in any alphabet, as the chain says."""
-    written = []
-    for slot in (None, 2**63 - 1):
+    written: list[tuple[str, Cause, Slot | None, Appended]] = []
+    for slot in (None, Slot(2**63 - 1)):
         for cause in (Cause(new_id(), None, "planner"), Cause(new_id(), new_id(), "pl\u00e4ner")):
             stream = f"pool-\u00fc{len(written)}"
             events = [pool_updated(n) for n in range(count)]

@@ -285,7 +285,7 @@ def test_malformed_accounts_raise_nothing_but_decode_errors(data: bytes, at: int
             decoded = decode(spoilt, owner)
         except DecodeError:
             continue
-        assert encode(decoded) == spoilt  # type: ignore[operator] # each encodes what its pair decodes
+        assert encode(decoded) == spoilt  # type: ignore[arg-type] # each encodes what its pair decodes
 
 
 @given(data=st.binary(max_size=40))

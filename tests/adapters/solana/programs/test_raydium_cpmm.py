@@ -161,10 +161,10 @@ def test_a_pool_that_takes_no_swaps_is_refused_in_a_sentence(changes: dict[str, 
 def test_a_pool_of_the_main_network_is_read_and_quoted() -> None:
     """SOL against USDC; the dump holds no mints, so ours stand in."""
     raws = json.loads(SOL_USDC.read_text())["accounts"].values()
-    accounts: dict[Pubkey, Account | None] = {
-        Pubkey.from_string(raw["pubkey"]): Account(raw["lamports"], *reversed(account_bytes(raw)))
-        for raw in raws
-    }
+    accounts: dict[Pubkey, Account | None] = {}
+    for raw in raws:
+        data, owner = account_bytes(raw)
+        accounts[Pubkey.from_string(raw["pubkey"])] = Account(raw["lamports"], owner, data)
     (pool,) = (key for key, each in accounts.items() if each and len(each.data) == cpmm.POOL_LENGTH)
     account = accounts[pool]
     assert account is not None

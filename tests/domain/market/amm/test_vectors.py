@@ -64,7 +64,8 @@ def test_a_falsified_case_fails_by_its_name(file: Path) -> None:
 
 
 def is_paid(case: dict[str, Any]) -> bool:
-    return case.get("amountOut", "0") != "0" and case.get("program", {}).get("ok", True)
+    ran = bool(case.get("program", {}).get("ok", True))
+    return ran and case.get("amountOut", "0") != "0"
 
 
 def test_a_file_of_an_unknown_protocol_is_refused_in_a_sentence() -> None:
