@@ -338,11 +338,13 @@ class Ledger:
 
     def _token(self, index: int, account: Account | None) -> TokenBalance | None:
         """What the account at place `index` of a transaction holds, if it is a token account."""
-        if account is None or not token.is_token_account(account.data, account.owner):
+        if account is None:
             return None
-        data = account.data
+        data, program = account.data, account.owner
+        if not token.is_token_account(data, program):
+            return None
         mint, owner = Pubkey(data[:32]), Pubkey(data[32:64])
-        return TokenBalance(index, mint, owner, account.owner, token.token_amount(data), self.decimals(mint))
+        return TokenBalance(index, mint, owner, program, token.token_amount(data), self.decimals(mint))
 
     def decimals(self, mint: Pubkey) -> int:
         """A mint's decimals; 0 where the mint cannot be read."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60  # four commands that import everything at once take ten seconds on two busy cores
 ALONE = "import typer; from daybook.cli.localnet import localnet; typer.run(localnet)"
 """The command without its siblings, whose imports take seconds."""
 IN_FULL = "import sys; sys.argv.insert(1, 'localnet'); from daybook.cli.main import main; main()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from solders.instruction import AccountMeta, Instruction
@@ -17,8 +18,9 @@ PROGRAM_ID: Final = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA
 _CREATE_IDEMPOTENT: Final = b"\x01"
 
 
+@lru_cache(maxsize=4096)
 def associated_address(wallet: Pubkey, mint: Pubkey, token_program: Pubkey = TOKEN_PROGRAM) -> Pubkey:
-    """Derive the address of `wallet`'s account for `mint`."""
+    """Derive the address of `wallet`'s account for `mint`; kept, since swaps name the same few each time."""
     return get_associated_token_address(wallet, mint, token_program)
 
 

@@ -6,6 +6,7 @@ Accounts and their order are pump-swap-sdk 1.20.0's; the list has grown several 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -94,14 +95,21 @@ def decode_swap(data: bytes) -> SwapArguments:
     return SwapArguments(a_to_b=name == SELL, exact_in=name != BUY, amount=first, limit=second)
 
 
+@lru_cache(maxsize=4096)
 def creator_vault_authority(coin_creator: Pubkey) -> Pubkey:
     """Derive the key that owns the vault of a coin creator's fees."""
     return Pubkey.find_program_address([b"creator_vault", bytes(coin_creator)], PROGRAM_ID)[0]
 
 
+@lru_cache(maxsize=4096)
 def volume_account(user: Pubkey) -> Pubkey:
     """Derive the account that sums up a user's volume."""
     return Pubkey.find_program_address([b"user_volume_accumulator", bytes(user)], PROGRAM_ID)[0]
+
+
+@lru_cache(maxsize=4096)
+def _second_pool(base_mint: Pubkey) -> Pubkey:
+    return Pubkey.find_program_address([b"pool-v2", bytes(base_mint)], PROGRAM_ID)[0]
 
 
 def _metas(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
@@ -143,7 +151,6 @@ def _remaining(keys: SwapAccounts, *, buying: bool) -> list[AccountMeta]:
         if not buying:
             remaining.append(writable(volume))
     if keys.coin_creator != Pubkey.default():
-        seeds = [b"pool-v2", bytes(keys.base_mint)]
-        remaining.append(readable(Pubkey.find_program_address(seeds, PROGRAM_ID)[0]))
+        remaining.append(readable(_second_pool(keys.base_mint)))
     buyback = associated_address(keys.buyback_recipient, keys.quote_mint, keys.quote_program)
     return [*remaining, readable(keys.buyback_recipient), writable(buyback)]

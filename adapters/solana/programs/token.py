@@ -65,7 +65,7 @@ def decode_mint(data: bytes, owner: Pubkey) -> Mint:
 
 def is_token_account(data: bytes, owner: Pubkey) -> bool:
     """Whether the account is an initialised token account; the cheap test before `decode_token_account`."""
-    if owner not in TOKEN_PROGRAMS or len(data) < TOKEN_ACCOUNT_LENGTH or data[108] not in (1, 2):
+    if len(data) < TOKEN_ACCOUNT_LENGTH or data[108] not in (1, 2) or owner not in TOKEN_PROGRAMS:
         return False
     if len(data) == TOKEN_ACCOUNT_LENGTH:
         return True
