@@ -76,7 +76,8 @@ class RandomMarket:
         rng = self._rng
         self._price += self._price * rng.randint(-_STEP_PPM, _STEP_PPM) // 1_000_000
         self._resting = [max(trades - 1, 0) for trades in self._resting]
-        if rng.randrange(_LARGE_ORDER_ONE_IN) == 0 and not any(self._resting):
+        alone = len(self._resting) == 1  # a large order in the only pool would leave no other to trade
+        if rng.randrange(_LARGE_ORDER_ONE_IN) == 0 and not any(self._resting) and not alone:
             hit = rng.randrange(len(self._resting))
             self._resting[hit] = _REST_TRADES
             shift = rng.randint(*_LARGE_ORDER_PPM) * rng.choice((-1, 1))

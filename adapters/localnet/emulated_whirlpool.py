@@ -94,7 +94,7 @@ def _read(call: Call) -> Swap[ConcentratedQuote]:
     user_in, user_out = users if arguments.a_to_b else users[::-1]
     if sells_a(call, *users, mints, anchor.CONSTRAINT_RAW) is False:
         raise Stop(custom(anchor.CONSTRAINT_RAW))
-    accounts = passed(call)
+    accounts = passed(call, whirlpool.home_array(key, state))  # a swap up from its last ticks names it not
     order = Order(arguments.a_to_b, arguments.exact_in, arguments.amount, arguments.limit)
     request = SwapRequest(
         key, accounts, user, user_in, user_out, order.a_to_b, order.exact_in, order.amount, order.limit

@@ -11,6 +11,7 @@ from domain.errors import QuoteError
 from domain.market.amm.clmm import ClmmPool
 from domain.market.amm.concentrated import Bands, End, move
 from domain.market.amm.concentrated_quote import ConcentratedQuote
+from domain.market.amm.ticks import MAX_TICK, MIN_TICK, WHIRLPOOL
 from domain.market.amm.whirlpool import WhirlpoolPool
 
 _EVERYTHING: Final = 2**256
@@ -56,8 +57,10 @@ class LimitedPool:
         return pool.sides.quote_in(amount, moved, "", a_to_b=a_to_b)
 
     def _ahead(self, *, a_to_b: bool) -> bool:
-        """Whether the limit lies within the ticks that are known in this direction."""
+        """Whether the limit lies within the tick arrays that are known in this direction."""
         prices, place = self.pool.bands.prices, self.pool.place.price
+        if isinstance(self.pool, WhirlpoolPool):
+            prices = tuple(WHIRLPOOL.at(min(max(tick, MIN_TICK), MAX_TICK)) for tick in self.pool.known)
         if not self.limit or not prices:
             return False
         return prices[0] <= self.limit < place if a_to_b else place < self.limit <= prices[-1]

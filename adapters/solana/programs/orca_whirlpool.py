@@ -31,7 +31,7 @@ from adapters.solana.programs.pool_accounts import decoded, mint_fee, token_prog
 from domain.errors import DecodeError, QuoteError
 from domain.market.amm.concentrated import FeeTerms, Place, bands
 from domain.market.amm.concentrated_quote import ConcentratedQuote, Sides
-from domain.market.amm.ticks import WHIRLPOOL
+from domain.market.amm.ticks import WHIRLPOOL, floor_start
 from domain.market.amm.whirlpool import ARRAYS_PER_SWAP, TICKS_IN_ARRAY, Adaptive, WhirlpoolPool, swap_starts
 
 SWAP_V2: Final = anchor_instruction("swap_v2")
@@ -158,6 +158,11 @@ def swap_v2(keys: SwapAccounts, arguments: SwapArguments) -> Instruction:
     return Instruction(PROGRAM_ID, data, metas)
 
 
+def home_array(pool: Pubkey, state: PoolState) -> Pubkey:
+    """The tick array the price is in; a swap up from the array's last ticks is not given it."""
+    return tick_array_address(pool, _home(state))
+
+
 def decode_swap(data: bytes) -> SwapArguments:
     """Read a swap instruction's data.
 
@@ -218,7 +223,7 @@ def _ticks(
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, int]]:
     """The pool's initialised ticks, what crossing each adds, and the range that was read without a gap."""
     width, spacing = TICKS_IN_ARRAY * state.tick_spacing, state.tick_spacing
-    home = state.tick // width * width
+    home = _home(state)
     low, high = home, home
     while tick_array_address(pool, low) in accounts and low > home - ARRAYS_PER_SWAP * width:
         low -= width
@@ -243,6 +248,11 @@ def _ticks(
             if tick.initialised
         ]
     return tuple(tick for tick, _ in found), tuple(net for _, net in found), (low + width, high)
+
+
+def _home(state: PoolState) -> int:
+    """Where the tick array starts that the price is in."""
+    return floor_start(state.tick, TICKS_IN_ARRAY * state.tick_spacing)
 
 
 def _three(keys: Sequence[Pubkey]) -> tuple[Pubkey, ...]:

@@ -52,6 +52,12 @@ def run_crowd(trades: int, market: Path | None = None, seed: int = 1) -> tuple[C
     return crowd, landed, paying
 
 
+def test_a_crowd_with_one_pool_trades_on() -> None:
+    """A large order rests its pool, and the only one cannot rest."""
+    market = RandomMarket(Random(1), DEFAULT_PRICE, 1)
+    assert {market.next_trade(NOW_US)[0] for _ in range(500)} == {0}
+
+
 def pool_of(crowd: Crowd, pool: Pool) -> ConstantProductPool:
     ledger = crowd._ledger
     found = POOL_PROGRAMS[pool.protocol].quotable(pool.address, read_around(ledger, pool), chain_time(ledger))

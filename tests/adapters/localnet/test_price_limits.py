@@ -14,9 +14,18 @@ from adapters.localnet.price_limits import end_at
 from adapters.solana.pool_program import SwapRequest
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs import orca_whirlpool, raydium_clmm
+from adapters.solana.programs import raydium_clmm_accounts as clmm_accounts
 from adapters.solana.programs.associated_token import associated_address
+from domain.market.amm.ticks import CLMM, WHIRLPOOL, floor_start
+from domain.market.amm.whirlpool import TICKS_IN_ARRAY
 
 LARGE = 900 * SOL
+USDC_UNIT = 10**6
+ENDS = {
+    "raydium_clmm": (60, clmm_accounts.TICKS_IN_ARRAY, CLMM),
+    "orca_whirlpool": (64, TICKS_IN_ARRAY, WHIRLPOOL),
+}
+"""Of the local network's pools: tick spacing, ticks of an array, prices of ticks."""
 LIMIT_AT = 24
 """Both instructions: discriminator, amount, threshold, then the limit in 16 bytes."""
 
@@ -31,10 +40,11 @@ def quotable(chain: LocalChain, pool: Pool) -> Any:  # noqa: ANN401 - two kinds 
     return POOL_PROGRAMS[pool.protocol].quotable(pool.address, accounts, chain_time(chain.ledger))
 
 
-def sale(chain: LocalChain, pool: Pool, amount: int) -> Instruction:
-    user_in, user_out = (associated_address(chain.wallet, mint) for mint in (WSOL_MINT, USDC_MINT))
+def swap(chain: LocalChain, pool: Pool, amount: int, *, a_to_b: bool = True) -> Instruction:
+    mints = (WSOL_MINT, USDC_MINT) if a_to_b else (USDC_MINT, WSOL_MINT)
+    user_in, user_out = (associated_address(chain.wallet, mint) for mint in mints)
     accounts = read_around(chain.ledger, pool)
-    request = SwapRequest(pool.address, accounts, chain.wallet, user_in, user_out, True, True, amount, 0)
+    request = SwapRequest(pool.address, accounts, chain.wallet, user_in, user_out, a_to_b, True, amount, 0)
     return POOL_PROGRAMS[pool.protocol].swap(request)
 
 
@@ -50,7 +60,7 @@ def test_a_swap_stops_exactly_at_its_limit(chain: LocalChain) -> None:
     before = quotable(chain, pool)
     limit = before.place.price * 999 // 1_000
     wsol, usdc = chain.tokens(WSOL_MINT), chain.tokens(USDC_MINT)
-    executed = chain.land(with_limit(sale(chain, pool, LARGE), limit))
+    executed = chain.land(with_limit(swap(chain, pool, LARGE), limit))
     assert executed.outcome.error is None, executed.outcome.logs
     spent, got = wsol - chain.tokens(WSOL_MINT), chain.tokens(USDC_MINT) - usdc
     assert 0 < spent < LARGE
@@ -66,18 +76,37 @@ def test_a_limit_on_a_tick_crosses_it(chain: LocalChain) -> None:
     before = quotable(chain, pool)
     edge = before.bands.prices[before.place.band - 1]
     chain.faucet.fund(chain.wallet, wsol=10**6 * SOL)
-    executed = chain.land(with_limit(sale(chain, pool, 10**6 * SOL), edge))
+    executed = chain.land(with_limit(swap(chain, pool, 10**6 * SOL), edge))
     assert executed.outcome.error is None, executed.outcome.logs
     after = quotable(chain, pool)
     assert after.place.price == edge
     assert after.liquidity < before.liquidity
 
 
+def test_swaps_go_up_from_the_last_ticks_of_an_array_as_quoted(chain: LocalChain) -> None:
+    """Whirlpool gives such a swap the arrays from the next one on, without the one the price is in."""
+    (pool,) = chain.world.pools
+    chain.faucet.fund(chain.wallet, wsol=10**6 * SOL)
+    spacing, array, prices = ENDS[pool.protocol]
+    end = floor_start(quotable(chain, pool).place.tick, array * spacing)
+    limit = prices.at(end - spacing // 2)
+    assert chain.land(with_limit(swap(chain, pool, 10**6 * SOL), limit)).outcome.error is None
+    before = quotable(chain, pool)
+    assert end - spacing <= before.place.tick < end
+    for amount in (USDC_UNIT, 20_000 * USDC_UNIT):
+        quote = quotable(chain, pool).quote_exact_in(amount, a_to_b=False)
+        wsol = chain.tokens(WSOL_MINT)
+        executed = chain.land(swap(chain, pool, amount, a_to_b=False), chain.unique())
+        assert executed.outcome.error is None, executed.outcome.logs
+        assert chain.tokens(WSOL_MINT) - wsol == quote.amount_out
+    assert quotable(chain, pool).place.tick >= end
+
+
 def test_a_limit_that_is_not_reached_changes_nothing(chain: LocalChain) -> None:
     (pool,) = chain.world.pools
     quote = quotable(chain, pool).quote_exact_in(SOL, a_to_b=True)
     usdc = chain.tokens(USDC_MINT)
-    executed = chain.land(with_limit(sale(chain, pool, SOL), quote.place.price - 1))
+    executed = chain.land(with_limit(swap(chain, pool, SOL), quote.place.price - 1))
     assert executed.outcome.error is None
     assert chain.tokens(USDC_MINT) - usdc == quote.amount_out
 
@@ -86,7 +115,7 @@ def test_a_limit_behind_the_price_is_refused(chain: LocalChain) -> None:
     (pool,) = chain.world.pools
     number = {"raydium_clmm": 6013, "orca_whirlpool": 6034}[pool.protocol]
     limit = quotable(chain, pool).place.price + 1
-    executed = chain.land(with_limit(sale(chain, pool, SOL), limit))
+    executed = chain.land(with_limit(swap(chain, pool, SOL), limit))
     assert executed.outcome.error == {"InstructionError": [0, {"Custom": number}]}
 
 
