@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from adapters.quotes.reader import PoolReader
 from adapters.quotes.service import Quotes, Record
 from adapters.quotes.watcher import PoolWatcher
 from adapters.solana.accounts import AccountReader
-from adapters.solana.jsonrpc import JsonRpc
+from adapters.solana.jsonrpc import JsonRpc, checked_url
 from adapters.solana.pool_program import PoolProgram
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.pubsub import PubSub
@@ -136,9 +137,9 @@ async def quote_desk(settings: Settings) -> AsyncIterator[QuoteDesk]:
             fallback=fallback,
             record=record,
         )
-        pubsub = await stack.enter_async_context(PubSub(ws_url, clock=now_us))
         loaded = await _load(rpc, quotes, settings, _mints(settings))
-        watcher = PoolWatcher(book, PoolReader(AccountReader(rpc)), pubsub, now_us)
+        connect = partial(PubSub, ws_url, clock=now_us)
+        watcher = PoolWatcher(book, PoolReader(AccountReader(rpc)), connect, now_us)
         yield QuoteDesk(
             quotes, loaded, _doors(quotes, settings), {"pools": watcher.run, "quote cache": quotes.run}
         )
@@ -198,7 +199,7 @@ def _node(settings: Settings) -> tuple[str, str]:
                 f"daybook quotes needs DAYBOOK_{name.upper()}, which is not set: set it; "
                 "`daybook localnet` starts a node of your own"
             )
-    return settings.rpc_url or "", settings.ws_url or ""
+    return settings.rpc_url or "", checked_url(settings.ws_url or "", ("ws", "wss"))
 
 
 def _programs(settings: Settings) -> list[PoolProgram]:

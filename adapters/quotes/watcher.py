@@ -1,13 +1,15 @@
 """Keeps the live book: a changed account wakes the watcher, which reads its whole pool in one slot.
 
-Pools are watched in groups, each with a subscription to every pool account and vault. What a notification
-carries is not used: a swap changes several accounts, and one alone would show half of it.
+Pools are watched in groups, each over a connection of its own (nodes take some 1,000 subscriptions on one),
+with a subscription to every pool account and vault. What a notification carries is not used: a swap changes
+several accounts, and one alone would show half of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -22,6 +24,8 @@ from domain.errors import ChainError
 
 GROUP: Final = 200
 """Pools watched together: some 600 subscriptions, which a node confirms well within its five seconds."""
+STARTING: Final = 4
+"""Groups that subscribe and read anew at once: all together would keep the node from answering any."""
 BEAT_S: Final = 0.5
 """Between two looks at the newest slot: about one slot."""
 ALIVE_WITHIN_S: Final = 1.0
@@ -41,7 +45,7 @@ class PoolWatcher:
     Args:
         book: kept; its pools when `run` begins are watched.
         reader: reads pools whole.
-        pubsub: the node's subscriptions, running.
+        connect: the node's subscriptions, over a new connection; not yet running.
         clock: microseconds since the epoch.
         commitment: how sure a state must be.
     """
@@ -50,17 +54,18 @@ class PoolWatcher:
         self,
         book: LiveBook,
         reader: PoolReader,
-        pubsub: PubSub,
+        connect: Callable[[], PubSub],
         clock: Callable[[], int],
         *,
         commitment: Commitment = Commitment.PROCESSED,
     ) -> None:
         self._book = book
         self._reader = reader
-        self._pubsub = pubsub
+        self._connect = connect
         self._clock = clock
         self._commitment = commitment
-        self._sights: list[Sight] = []
+        self._groups: list[tuple[PubSub, Sight]] = []
+        self._starting = asyncio.Semaphore(STARTING)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -75,49 +80,63 @@ class PoolWatcher:
         while True:  # until cancelled
             try:
                 slot, time = await self._reader.time()
-                await self._pubsub.round_trip(ALIVE_WITHIN_S)
+                self._book.heard(slot, time)
+                async with asyncio.TaskGroup() as group:
+                    for pubsub, sight in self._groups:
+                        group.create_task(self._ping(pubsub, sight, slot))
             except ChainError as error:
                 _log.warning("the chain is out of sight", reason=str(error))
-            else:
-                self._book.heard(slot, time)
-                now = self._clock()
-                for sight in self._sights:
-                    if sight.connection == self._pubsub.reconnects:
-                        sight.alive(now, slot)
             await asyncio.sleep(BEAT_S)
+
+    async def _ping(self, pubsub: PubSub, sight: Sight, slot: Slot) -> None:
+        if sight.connection != pubsub.reconnects:
+            return  # changes may be missing: the group is about to read anew
+        try:
+            await pubsub.round_trip(ALIVE_WITHIN_S)
+        except ChainError as error:
+            _log.warning("a connection does not answer", reason=str(error))
+            return
+        if sight.connection == pubsub.reconnects:
+            sight.alive(self._clock(), slot)
 
     async def _watch(self, pools: Sequence[Address]) -> None:
         sight = Sight()
-        self._sights.append(sight)
-        while True:  # until cancelled
-            try:
-                await self._session(pools, sight)
-            except ChainError as error:
-                sight.connection = None
-                _log.warning("pools are out of sight, trying again", pools=len(pools), reason=str(error))
-            await asyncio.sleep(RETRY_S)
+        async with self._connect() as pubsub:
+            self._groups.append((pubsub, sight))
+            while True:  # until cancelled
+                try:
+                    await self._session(pubsub, pools, sight)
+                except ChainError as error:
+                    sight.connection = None
+                    _log.warning("pools are out of sight, trying again", pools=len(pools), reason=str(error))
+                await asyncio.sleep(RETRY_S)
 
-    async def _session(self, pools: Sequence[Address], sight: Sight) -> None:
+    async def _session(self, pubsub: PubSub, pools: Sequence[Address], sight: Sight) -> None:
         """Watch until the node fails us."""
         by_account: dict[Address, list[Address]] = {}
         for pool in pools:
             for account in (pool, *self._book.vaults(pool)):
                 by_account.setdefault(account, []).append(pool)
-        async with self._pubsub.watch_accounts(by_account, self._commitment) as watch:
-            await self._all_anew(pools, sight)
+        async with AsyncExitStack() as stack:
+            async with self._starting:
+                await pubsub.connected()
+                watch = await stack.enter_async_context(pubsub.watch_accounts(by_account, self._commitment))
+                await self._all_anew(pubsub, pools, sight)
             while True:  # until a ChainError
-                await self._look(watch, pools, by_account, sight)
+                await self._look(pubsub, watch, by_account, sight)
 
     async def _look(
         self,
+        pubsub: PubSub,
         watch: AccountWatch,
-        pools: Sequence[Address],
         by_account: dict[Address, list[Address]],
         sight: Sight,
     ) -> None:
         changes = await watch.changes()
         if changes.lost is not None:
-            await self._all_anew(pools, sight)
+            pools = dict.fromkeys(pool for some in by_account.values() for pool in some)
+            async with self._starting:
+                await self._all_anew(pubsub, pools, sight)
             return
         woken: dict[Address, Slot] = {}
         for account, slot in changes.slots.items():
@@ -129,9 +148,9 @@ class PoolWatcher:
         finally:
             sight.busy_since_us = None
 
-    async def _all_anew(self, pools: Sequence[Address], sight: Sight) -> None:
+    async def _all_anew(self, pubsub: PubSub, pools: Iterable[Address], sight: Sight) -> None:
         """From the beginning of this reading on, every state is watched."""
-        began, connection, sight.connection = self._clock(), self._pubsub.reconnects, None
+        began, connection, sight.connection = self._clock(), pubsub.reconnects, None
         await self._read(pools, None, sight)
         sight.since_us, sight.alive_us, sight.alive_slot = began, began, self._book.newest_slot
         sight.connection = connection

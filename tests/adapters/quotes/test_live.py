@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from localnets import SOL
@@ -46,7 +47,6 @@ async def live(crowd_tps: int = 0, max_stale_us: int = 5_000_000) -> AsyncIterat
     async with (
         asyncio.timeout(60),
         serve(LocalnetConfig(port=0, slot_ms=20, crowd_tps=crowd_tps)) as network,
-        PubSub(network.ws_url, clock=now_us) as pubsub,
     ):
         rpc = JsonRpc(network.rpc_url)
         accounts = AccountReader(rpc)
@@ -56,7 +56,8 @@ async def live(crowd_tps: int = 0, max_stale_us: int = 5_000_000) -> AsyncIterat
             accounts, reader, quotes, list(POOL_PROGRAMS.values()), [WSOL, USDC],
             lambda what, _done, _total: steps.append(what),
         ).load()  # fmt: skip
-        watching = asyncio.create_task(PoolWatcher(book, reader, pubsub, now_us).run())
+        connect = partial(PubSub, network.ws_url, clock=now_us)
+        watching = asyncio.create_task(PoolWatcher(book, reader, connect, now_us).run())
         try:
             yield Live(rpc, quotes, loaded, steps)
         finally:
