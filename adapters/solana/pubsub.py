@@ -7,6 +7,7 @@ and queues every notification, where a slow reader here wants only the newest of
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from domain.errors import ChainError, ChainUnavailable
 OPEN_TIMEOUT_S: Final = 5.0
 """Connecting takes one round trip or two; after this the next attempt is due."""
 CONFIRM_TIMEOUT_S: Final = 5.0
-"""A node confirms a subscription at once; one that does not is not listening."""
+"""A node confirms a subscription at once, of thousands the next one; one that does not is not listening."""
 PING_S: Final = 5.0
 PONG_S: Final = 10.0
 """A dead connection is noticed after at most their sum; a busy machine answers within the second."""
@@ -190,9 +191,10 @@ class PubSub:
         if self._socket is not None:
             await self._ask(self._socket, numbered)
         try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+            async with asyncio.timeout(CONFIRM_TIMEOUT_S) as limit:
                 for subscription in wanted:
                     await subscription.confirmed.wait()
+                    limit.reschedule(_in(CONFIRM_TIMEOUT_S))
         except TimeoutError as error:
             raise ChainUnavailable(
                 f"subscribing at {where(self._url)} was not answered within {CONFIRM_TIMEOUT_S} s: "
@@ -210,7 +212,8 @@ class PubSub:
         except WebSocketException:
             return  # the node drops what a lost connection held
 
-    def _forget(self, gone: Collection[_Subscription]) -> None:
+    def _forget(self, wanted: Collection[_Subscription]) -> None:
+        gone = set(wanted)  # there may be tens of thousands
         self._wanted = {number: kept for number, kept in self._wanted.items() if kept not in gone}
         for subscription in gone:
             if subscription.node_id is not None:
@@ -247,13 +250,19 @@ class PubSub:
         if not returning:
             self._blind_since = None  # nobody was looking
         await self._ask(socket, returning)
+        unconfirmed = deque(returning.items())
         async with asyncio.timeout(CONFIRM_TIMEOUT_S if returning else None) as limit:
             async for frame in socket:
                 self._last_heard = self._clock()
                 self._take(frame)
-                if limit.when() is not None and self._all_confirmed(returning):
+                if limit.when() is None:
+                    continue
+                before = len(unconfirmed)
+                if self._all_confirmed(unconfirmed):
                     limit.reschedule(None)
                     self._sight_returned()
+                elif len(unconfirmed) < before:
+                    limit.reschedule(_in(CONFIRM_TIMEOUT_S))
 
     async def _ask(self, socket: ClientConnection, numbered: dict[int, _Subscription]) -> None:
         try:
@@ -262,8 +271,14 @@ class PubSub:
         except WebSocketException:
             return  # the reader sees the same and connects again
 
-    def _all_confirmed(self, returning: dict[int, _Subscription]) -> bool:
-        return all(one.confirmed.is_set() for number, one in returning.items() if number in self._wanted)
+    def _all_confirmed(self, unconfirmed: deque[tuple[int, _Subscription]]) -> bool:
+        """Whether all of these are, or are wanted no more; takes off the front those that are."""
+        while unconfirmed:
+            number, one = unconfirmed[0]
+            if number in self._wanted and not one.confirmed.is_set():
+                return False
+            unconfirmed.popleft()
+        return True
 
     def _disconnected(self, reason: str) -> None:
         self._reason = reason
@@ -324,6 +339,10 @@ def _account_subscription(watch: AccountWatch, address: Address, commitment: Com
     return _Subscription(
         "account", [address, config], lambda result: watch.notice(address, result), watch.refuse
     )
+
+
+def _in(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
 
 
 def _request(number: int, method: str, params: list[Any]) -> str:
