@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +41,28 @@ def environment(network: LocalnetHandle, stack: StackUrls, folder: Path) -> dict
     }
 
 
-async def command(env: dict[str, str], *words: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "daybook", "quotes", *words, "--json", stdout=pipe, stderr=pipe, env=env
+@asynccontextmanager
+async def command(env: dict[str, str], *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command running; killed at the end where it still does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "daybook", "quotes", *words, "--json", stdout=asyncio.subprocess.PIPE, env=env
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_it_serves_until_it_is_told_to_stop(
     stack: StackUrls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line says where it listens; both doors answer alike; SIGTERM ends it with what changed."""
-    async with serve(LocalnetConfig(port=0, slot_ms=50, crowd_tps=0)) as network:
-        process = await command(environment(network, stack, tmp_path), "serve")
+    async with (
+        serve(LocalnetConfig(port=0, slot_ms=50, crowd_tps=0)) as network,
+        command(environment(network, stack, tmp_path), "serve") as process,
+    ):
         assert process.stdout is not None
         async with asyncio.timeout(TIMEOUT_S):
             facts = json.loads(await process.stdout.readline())
@@ -62,7 +73,7 @@ async def test_it_serves_until_it_is_told_to_stop(
             rest = (await http.post("/v1/quote", json=question)).json()
             assert (await http.get("/v1/health")).status_code == 200
         async with grpc.aio.insecure_channel(facts["grpc_address"]) as channel:
-            twin = await stubs.QuotesStub(channel).Quote(messages.QuoteRequest(**question))
+            twin = await stubs.QuotesStub(channel).Quote(messages.QuoteRequest(**question), timeout=TIMEOUT_S)
         assert int(rest["amount_out"]) == twin.amount_out > 0
         settings = load_settings(rpc_url=network.rpc_url, ws_url=network.ws_url, data_dir=tmp_path)
         assert await _ask(settings, QuoteRequest(WSOL, USDC, 10**9), as_json=True) == 0
