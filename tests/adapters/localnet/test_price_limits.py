@@ -14,15 +14,15 @@ from adapters.localnet.price_limits import end_at
 from adapters.solana.pool_program import SwapRequest
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.programs import orca_whirlpool, raydium_clmm
-from adapters.solana.programs import raydium_clmm_accounts as clmm_accounts
 from adapters.solana.programs.associated_token import associated_address
+from domain.market.amm.clmm import TICKS_IN_ARRAY as CLMM_TICKS
 from domain.market.amm.ticks import CLMM, WHIRLPOOL, floor_start
 from domain.market.amm.whirlpool import TICKS_IN_ARRAY
 
 LARGE = 900 * SOL
 USDC_UNIT = 10**6
 ENDS = {
-    "raydium_clmm": (60, clmm_accounts.TICKS_IN_ARRAY, CLMM),
+    "raydium_clmm": (60, CLMM_TICKS, CLMM),
     "orca_whirlpool": (64, TICKS_IN_ARRAY, WHIRLPOOL),
 }
 """Of the local network's pools: tick spacing, ticks of an array, prices of ticks."""
