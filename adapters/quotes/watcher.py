@@ -16,6 +16,7 @@ import structlog
 
 from adapters.quotes.book import LiveBook, Sight
 from adapters.quotes.reader import FoundPool, PoolReader, packed
+from adapters.quotes.turns import Turns
 from adapters.solana.accounts import BEHIND
 from adapters.solana.pubsub import PubSub
 from adapters.solana.watches import AccountWatch
@@ -25,7 +26,12 @@ from domain.errors import ChainError
 GROUP: Final = 200
 """Pools watched together: some 600 subscriptions, which a node confirms well within its five seconds."""
 STARTING: Final = 4
-"""Groups that subscribe and read anew at once: all together would keep the node from answering any."""
+"""Groups that subscribe and read anew at once, at the start as after a lost connection: all together would
+keep the node from answering any."""
+PATIENCE_S: Final = 10.0
+"""A group takes some two seconds; one that takes longer goes on, and the next begins beside it."""
+CONNECTED_WITHIN_S: Final = 60.0
+"""A node that is away is tried every five seconds for as long as it takes; that often it is also said."""
 BEAT_S: Final = 0.5
 """Between two looks at the newest slot: about one slot."""
 ALIVE_WITHIN_S: Final = 1.0
@@ -48,6 +54,7 @@ class PoolWatcher:
         connect: the node's subscriptions, over a new connection; not yet running.
         clock: microseconds since the epoch.
         commitment: how sure a state must be.
+        group: pools of one connection.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class PoolWatcher:
         clock: Callable[[], int],
         *,
         commitment: Commitment = Commitment.PROCESSED,
+        group: int = GROUP,
     ) -> None:
         self._book = book
         self._reader = reader
@@ -65,16 +73,17 @@ class PoolWatcher:
         self._clock = clock
         self._commitment = commitment
         self._groups: list[tuple[PubSub, Sight]] = []
-        self._starting = asyncio.Semaphore(STARTING)
+        self._group = group
+        self._starting = Turns(STARTING, PATIENCE_S)
 
     async def run(self) -> None:
         """Watch until cancelled."""
         pools = [found.address for found in self._book.found()]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="quotes-beat")
-            for start in range(0, len(pools), GROUP):
-                some = pools[start : start + GROUP]
-                group.create_task(self._watch(some), name=f"quotes-watch-{start // GROUP}")
+            for start in range(0, len(pools), self._group):
+                some = pools[start : start + self._group]
+                group.create_task(self._watch(some), name=f"quotes-watch-{start // self._group}")
 
     async def _beat(self) -> None:
         while True:  # until cancelled
@@ -112,32 +121,26 @@ class PoolWatcher:
                 await asyncio.sleep(RETRY_S)
 
     async def _session(self, pubsub: PubSub, pools: Sequence[Address], sight: Sight) -> None:
-        """Watch until the node fails us."""
+        """Watch until the node fails us or the connection is lost."""
         by_account: dict[Address, list[Address]] = {}
         for pool in pools:
             for account in (pool, *self._book.vaults(pool)):
                 by_account.setdefault(account, []).append(pool)
+        await pubsub.connected(CONNECTED_WITHIN_S)  # not in a turn: who cannot connect keeps nobody waiting
         async with AsyncExitStack() as stack:
-            async with self._starting:
-                await pubsub.connected()
-                watch = await stack.enter_async_context(pubsub.watch_accounts(by_account, self._commitment))
-                await self._all_anew(pubsub, pools, sight)
+            async with self._starting.turn():
+                connection = pubsub.reconnects
+                watch = await stack.enter_async_context(
+                    pubsub.watch_accounts(by_account, self._commitment, lasting=False)
+                )
+                await self._all_anew(pools, connection, sight)
             while True:  # until a ChainError
-                await self._look(pubsub, watch, by_account, sight)
+                await self._look(watch, by_account, sight)
 
     async def _look(
-        self,
-        pubsub: PubSub,
-        watch: AccountWatch,
-        by_account: dict[Address, list[Address]],
-        sight: Sight,
+        self, watch: AccountWatch, by_account: dict[Address, list[Address]], sight: Sight
     ) -> None:
         changes = await watch.changes()
-        if changes.lost is not None:
-            pools = dict.fromkeys(pool for some in by_account.values() for pool in some)
-            async with self._starting:
-                await self._all_anew(pubsub, pools, sight)
-            return
         woken: dict[Address, Slot] = {}
         for account, slot in changes.slots.items():
             woken |= {pool: max(slot, woken.get(pool, slot)) for pool in by_account[account]}
@@ -148,9 +151,9 @@ class PoolWatcher:
         finally:
             sight.busy_since_us = None
 
-    async def _all_anew(self, pubsub: PubSub, pools: Iterable[Address], sight: Sight) -> None:
-        """From the beginning of this reading on, every state is watched."""
-        began, connection, sight.connection = self._clock(), pubsub.reconnects, None
+    async def _all_anew(self, pools: Iterable[Address], connection: int, sight: Sight) -> None:
+        """From the beginning of this reading on, every state is watched over this connection."""
+        began = self._clock()
         await self._read(pools, None, sight)
         sight.since_us, sight.alive_us, sight.alive_slot = began, began, self._book.newest_slot
         sight.connection = connection

@@ -43,11 +43,12 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("solana.pubsub")
 
 @dataclass(eq=False, slots=True)
 class _Subscription:
-    """What is wanted of the node, for as long as somebody wants it, over every connection.
+    """What is wanted of the node, for as long as somebody wants it.
 
     Attributes:
         deliver: takes the `result` of each notification; KeyError, TypeError or ValueError when malformed.
-        refuse: takes the node's refusal.
+        refuse: takes the node's refusal, or that the connection was lost.
+        lasting: wanted over every connection; else it ends with the one it was asked on.
         node_id: the node's number for it on this connection.
         confirmed: set while the node has answered it on this connection.
     """
@@ -56,6 +57,7 @@ class _Subscription:
     params: list[Any]
     deliver: Callable[[Any], None]
     refuse: Callable[[ChainError], None]
+    lasting: bool = True
     node_id: int | None = None
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -132,16 +134,27 @@ class PubSub:
 
     @asynccontextmanager
     async def watch_accounts(
-        self, addresses: Collection[Address], commitment: Commitment = Commitment.PROCESSED
+        self,
+        addresses: Collection[Address],
+        commitment: Commitment = Commitment.PROCESSED,
+        *,
+        lasting: bool = True,
     ) -> AsyncIterator[AccountWatch]:
         """Watch accounts until the block ends; entered when the node has answered all subscriptions.
+
+        Args:
+            addresses: the accounts.
+            commitment: how sure a state must be.
+            lasting: subscribe again after a lost connection; else the watch ends with the connection, and
+                its `changes` raise ChainUnavailable: for who subscribes again when it is its turn.
 
         Raises:
             ChainUnavailable: it did not answer in time.
         """
         watch = AccountWatch()
-        wanted = [_account_subscription(watch, address, commitment) for address in addresses]
-        self._watches.add(watch)
+        wanted = [_account_subscription(watch, address, commitment, lasting) for address in addresses]
+        if lasting:
+            self._watches.add(watch)
         try:
             await self._subscribe(wanted)
             yield watch
@@ -293,6 +306,16 @@ class PubSub:
         for subscription in self._wanted.values():
             subscription.confirmed.clear()
             subscription.node_id = None
+        self._end([one for one in self._wanted.values() if not one.lasting])
+
+    def _end(self, ended: Collection[_Subscription]) -> None:
+        self._forget(ended)
+        lost = ChainUnavailable(
+            f"the connection to {where(self._url)} was lost ({self._reason}): subscribe again"
+        )
+        for subscription in ended:
+            subscription.refuse(lost)
+            subscription.confirmed.set()  # nothing more is to be waited for
 
     def _sight_returned(self) -> None:
         if self._blind_since is None:
@@ -333,11 +356,13 @@ class PubSub:
         subscription.confirmed.set()
 
 
-def _account_subscription(watch: AccountWatch, address: Address, commitment: Commitment) -> _Subscription:
+def _account_subscription(
+    watch: AccountWatch, address: Address, commitment: Commitment, lasting: bool
+) -> _Subscription:
     # The account's bytes are not asked for: they are read in one slot with those they belong to.
     config = {"encoding": "base64", "commitment": commitment, "dataSlice": {"offset": 0, "length": 0}}
     return _Subscription(
-        "account", [address, config], lambda result: watch.notice(address, result), watch.refuse
+        "account", [address, config], lambda result: watch.notice(address, result), watch.refuse, lasting
     )
 
 

@@ -70,6 +70,22 @@ async def test_a_lost_connection_comes_back_with_its_subscriptions_and_says_so(
     assert pubsub.reconnects == 1
 
 
+async def test_a_watch_that_does_not_last_ends_with_its_connection(
+    node: ScriptedNode, pubsub: PubSub
+) -> None:
+    """It is not subscribed again; who wants to look on asks again."""
+    async with pubsub.watch_accounts([POOL], lasting=False) as watch:
+        await node.drop()
+        with pytest.raises(ChainUnavailable, match="subscribe again"):
+            await watch.changes()
+        await pubsub.connected()
+        await pubsub.round_trip()
+        assert not node.subscriptions()
+    async with pubsub.watch_accounts([POOL], lasting=False) as watch:
+        await node.notify(POOL, slot=9)
+        assert (await watch.changes()).slots == {POOL: 9}
+
+
 async def test_two_losses_unread_are_one_gap_from_the_first(node: ScriptedNode, pubsub: PubSub) -> None:
     async with pubsub.watch_accounts([POOL]) as watch:
         await node.drop()

@@ -1,0 +1,75 @@
+"""A cable to a server: what runs over it can be cut off and come back, at the same address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+HOST = "127.0.0.1"
+CHUNK = 65_536
+
+
+class Cable:
+    """Passes bytes on to a port of this machine; use as an async context manager.
+
+    Attributes:
+        port: where it is listened instead; known once it runs.
+        served: connections that were made over it.
+    """
+
+    def __init__(self, to_port: int) -> None:
+        self.port = 0
+        self.served = 0
+        self._to_port = to_port
+        self._server: asyncio.Server | None = None
+        self._passing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def mend(self) -> None:
+        """Take connections, at the same port as before."""
+        self._server = await asyncio.start_server(self._taken, HOST, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Close every connection and take no new one."""
+        if self._server is not None:
+            self._server.close()
+        for passing in self._passing:
+            passing.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passing = asyncio.current_task()
+        assert passing is not None
+        self._passing.add(passing)
+        self.served += 1
+        try:
+            await self._pass(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            return  # one end is gone, or the cable was cut
+        finally:
+            self._passing.discard(passing)
+            writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, there = await asyncio.open_connection(HOST, self._to_port)
+        both = [asyncio.ensure_future(_copy(*ends)) for ends in ((reader, there), (back, writer))]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            there.transport.abort()
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(CHUNK):  # until the other end closes
+        writer.write(data)
+        await writer.drain()
