@@ -59,6 +59,7 @@ async def measured(book: LiveBook, cable: Cable, cut_s: float) -> dict[str, floa
     unwatched_s = GIVEN_OUT_US / 1_000_000
     await asyncio.sleep(unwatched_s)  # the first reading vouches for nothing any more
     started = await seconds_until(all_seen)
+    print(f"all in sight; now {cut_s} s without the node", flush=True)
     await cable.cut()
     await asyncio.sleep(cut_s)
     lost = not all_seen()

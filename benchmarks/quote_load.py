@@ -1,7 +1,8 @@
 """The quote service's doors over all vector pools, in a process of its own, and clients that load them.
 
 Run as a program it serves until standard input ends and says where. Clients are kept lean: a raw HTTP/1.1
-connection each, and one gRPC channel, so that what is measured is the service.
+connection each, and one gRPC channel, so that what is measured is the service. A gRPC method that does
+nothing is served and loaded beside it: what grpc.aio itself takes on both sides.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from statistics import quantiles
@@ -37,6 +38,8 @@ from domain.errors import QuoteError
 from domain.market.quotes import QuoteRequest
 
 CONCURRENCY = 32
+ECHO = "Echo"
+"""The method that does nothing, of a service of the same name."""
 SMALLEST, LARGEST = 1_000_000, 50_000_000
 """Base units asked for: each new question asks for one more."""
 Ask = Callable[[dict[str, Any]], Awaitable[None]]
@@ -78,14 +81,33 @@ async def load_http(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 
 async def load_grpc(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """32 calls under way on one channel."""
+    """32 calls under way on one channel, and beside it the same of the method that does nothing.
+
+    `of_empty` is the share of the empty method's calls a second that quotes reach.
+    """
     async with grpc.aio.insecure_channel(facts["grpc"]) as channel:
         stub = stubs.QuotesStub(channel)
 
         async def ask(question: dict[str, Any]) -> None:
             await stub.Quote(messages.QuoteRequest(**question))
 
-        return await load([ask] * CONCURRENCY, facts["questions"], seconds)
+        found = await load([ask] * CONCURRENCY, facts["questions"], seconds)
+    empty = await _load_echo(facts, seconds)
+    shares = {
+        name: round(found[name]["per_s"] / empty["per_s"], 2) for name in ("new_questions", "known_questions")
+    }
+    return {**found, "empty_method": empty, "of_empty": shares}
+
+
+async def _load_echo(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """No message is read or built."""
+    async with grpc.aio.insecure_channel(facts["echo"]) as channel:
+        echo: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{ECHO}/{ECHO}")
+
+        async def ask(_: dict[str, Any]) -> None:
+            await echo(b"")
+
+        return await _closed([ask] * CONCURRENCY, facts["questions"], seconds, lambda: 0)
 
 
 async def load(askers: list[Ask], questions: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -157,6 +179,24 @@ def _figures(taken_ms: list[float], seconds: float) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[int]:
+    """Give back what came, as bytes; gives the port."""
+
+    async def echo(request: bytes, _: object) -> bytes:
+        return request
+
+    server = grpc.aio.server()
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(echo)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(ECHO, {ECHO: method})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
 async def main() -> None:
     """Serve, and say where."""
     clock = Clock()
@@ -172,11 +212,12 @@ async def main() -> None:
     gc.freeze()  # as `daybook quotes serve` does
     listening: socket.socket = listen("127.0.0.1", 0)
     server = serving(create_quotes_app(doors))
-    async with grpc_server(doors, "127.0.0.1", 0) as port:
+    async with grpc_server(doors, "127.0.0.1", 0) as port, echo_server() as echo_port:
         running = asyncio.ensure_future(server.run_service(listening))
         facts = {
             "http": f"127.0.0.1:{listening.getsockname()[1]}",
             "grpc": f"127.0.0.1:{port}",
+            "echo": f"127.0.0.1:{echo_port}",
             "questions": questions,
         }
         print(json.dumps(facts), flush=True)

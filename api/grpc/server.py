@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,12 +21,13 @@ from domain.market.routing.graph import TradablePool
 from domain.market.routing.routes import MAX_LEGS, MAX_PARTS
 
 SERVICE: Final = messages.DESCRIPTOR.services_by_name["Quotes"].full_name
+_MODES: Final = frozenset(messages.Mode.values())
 GRACE_S: Final = 3.0
 """Answers under way get this long at the end."""
 
 
 class QuotesServicer(stubs.QuotesServicer):
-    """The three calls of `quotes.proto`."""
+    """The three calls of `quotes.proto`; every error leaves as a status in our words."""
 
     def __init__(self, services: QuoteServices) -> None:
         self._services = services
@@ -35,29 +36,34 @@ class QuotesServicer(stubs.QuotesServicer):
         self, request: messages.QuoteRequest, context: _Context
     ) -> messages.Quotation:
         """The best route for one swap."""
-        async with _refusing(context):
+        try:
             wanted = _request(request)
             return _quotation(wanted, await self._services.quotes.quote(wanted))
+        except Exception as error:  # noqa: BLE001 - nothing of our insides may leave
+            await _refuse(context, error)
 
     async def QuoteBatch(  # noqa: N802 - as above
         self, request: messages.QuoteBatchRequest, context: _Context
     ) -> messages.QuoteBatchResponse:
         """Up to 100 questions."""
-        async with _refusing(context):
+        try:
             wanted = [_request(one) for one in request.requests]
             found = await self._services.quotes.quote_many(wanted)
-            answers = [_answer(*pair) for pair in zip(wanted, found, strict=True)]
-            return messages.QuoteBatchResponse(answers=answers)
+            return messages.QuoteBatchResponse(answers=map(_answer, wanted, found))
+        except Exception as error:  # noqa: BLE001 - as above
+            await _refuse(context, error)
 
     async def Pools(  # noqa: N802 - as above
         self, request: messages.PoolsRequest, context: _Context
     ) -> messages.PoolsResponse:
         """The pools that can be quoted."""
-        async with _refusing(context):
+        try:
             found = self._services.quotes.pools(Mint(request.mint) if request.mint else None)
             return messages.PoolsResponse(
                 newest_slot=self._services.newest_slot(), pools=[_pool(*each) for each in found]
             )
+        except Exception as error:  # noqa: BLE001 - as above
+            await _refuse(context, error)
 
 
 _Context = grpc.aio.ServicerContext[object, object]
@@ -99,21 +105,10 @@ async def grpc_server(services: QuoteServices, host: str, port: int) -> AsyncIte
         await server.stop(GRACE_S)
 
 
-class _refusing:  # noqa: N801 - reads as a word; written out, for generators cost at every call
-    """Lets every error leave as a status in our words; nothing of our insides is in it."""
-
-    def __init__(self, context: _Context) -> None:
-        self._context = context
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, Exception):
-            return  # none, or a cancellation
-        refusal = refusal_of(error)
-        metadata = (("error", refusal.problem.error), ("hint", refusal.problem.hint))
-        await self._context.abort(grpc.StatusCode[refusal.code], refusal.problem.detail, metadata)
+async def _refuse(context: _Context, error: Exception) -> NoReturn:
+    refusal = refusal_of(error)
+    metadata = (("error", refusal.problem.error), ("hint", refusal.problem.hint))
+    await context.abort(grpc.StatusCode[refusal.code], refusal.problem.detail, metadata)
 
 
 def _request(asked: messages.QuoteRequest) -> QuoteRequest:
@@ -122,7 +117,7 @@ def _request(asked: messages.QuoteRequest) -> QuoteRequest:
     Raises:
         InvalidInput: a mode of another version.
     """
-    if asked.mode not in messages.Mode.values():
+    if asked.mode not in _MODES:
         raise InvalidInput(f"mode {asked.mode} is unknown: name MODE_EXACT_IN or MODE_EXACT_OUT")
     return QuoteRequest(
         Mint(asked.input_mint),
@@ -143,27 +138,28 @@ def _answer(request: QuoteRequest, found: Quotation | DaybookError) -> messages.
 
 
 def _quotation(request: QuoteRequest, found: Quotation) -> messages.Quotation:
-    return messages.Quotation(
+    answer = messages.Quotation(
         input_mint=request.mint_in,
         output_mint=request.mint_out,
         mode=messages.MODE_EXACT_IN if request.exact_in else messages.MODE_EXACT_OUT,
         amount_in=found.amount_in,
         amount_out=found.amount_out,
         price_impact_ppm=found.price_impact_ppm,
-        paths=[
-            messages.Path(amount_in=path[0].amount_in, amount_out=path[-1].amount_out, legs=map(_leg, path))
-            for path in found.paths
-        ],
         slot=found.slot,
         newest_slot=found.newest_slot,
         stale_slots=found.stale_slots,
         stale_ms=found.stale_us // 1_000,
         source=found.source,
     )
+    for legs in found.paths:  # made in their places: what is handed in is copied
+        path = answer.paths.add(amount_in=legs[0].amount_in, amount_out=legs[-1].amount_out)
+        for leg in legs:
+            _add_leg(path, leg)
+    return answer
 
 
-def _leg(leg: QuotedLeg) -> messages.Leg:
-    return messages.Leg(
+def _add_leg(path: messages.Path, leg: QuotedLeg) -> None:
+    path.legs.add(
         pool=leg.pool,
         protocol=leg.protocol,
         input_mint=leg.mint_in,
