@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="of each case of the library")
     parser.add_argument("--reader", metavar="URL", help="be the process that polls the rebuilt read model")
     given = parser.parse_args()
-    memory.settle()  # as in a service, and in everybody's case
+    memory.collect_seldom()  # as in a service, and in everybody's case
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if given.reader:
             runner.run(read_on(given.reader))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -235,7 +236,9 @@ async def measure(
     cases: dict[str, Case], rounds: int, seconds: float, bare: BarePostgres
 ) -> dict[str, list[float]]:
     """Rates of every case in every round; a first round warms up and is not counted."""
-    memory.settle()  # as in a service, and in everybody's case
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked through again and again, in anybody's case
+    memory.collect_seldom()  # as in a service
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds + 1):
         await bare.clear()

@@ -1,4 +1,4 @@
-"""How a process that runs for days looks for garbage: seldom, and not among what will never be any."""
+"""How a process that runs for days looks for garbage: less often."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ YOUNG_OBJECTS: Final = 10_000
 keeps a page of events at a time, a fifth slower."""
 
 
-def settle() -> None:
-    """Leave what is loaded out of every later collection, and collect less often."""
-    gc.collect()
-    gc.freeze()
+def collect_seldom() -> None:
+    """For the rest of this process; whoever has loaded much at once may freeze it besides."""
     gc.set_threshold(YOUNG_OBJECTS, 10, 10)

@@ -11,8 +11,6 @@ from typing import Final
 
 import uvloop
 
-from daybook import memory
-
 STOPPED: Final = 1
 """Exit code of a command that was stopped before it had an answer."""
 
@@ -61,5 +59,4 @@ def run_stoppable(main: Callable[[StopRequest], Awaitable[int]]) -> int:
             sys.stderr.write("daybook: stopped before it was done; nothing was left running\n")
             return STOPPED
 
-    memory.settle()
     return uvloop.run(stoppable())

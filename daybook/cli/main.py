@@ -15,6 +15,7 @@ from typer._click.exceptions import UsageError  # typer carries its own click an
 
 import daybook.cli.audit_anchors
 import daybook.cli.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
+from daybook import memory
 from daybook.cli.audit import audit_app
 from daybook.cli.dlq import dlq_app
 from daybook.cli.events import events_app
@@ -54,6 +55,7 @@ app.command("rpc-proxy")(rpc_proxy)
 def main() -> None:
     """Run the command line; an error becomes a sentence and exit code 2, with --json an object too."""
     as_json = "--json" in sys.argv
+    memory.collect_seldom()
     try:
         sys.exit(app(standalone_mode=False))
     except DaybookError as error:
