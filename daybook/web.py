@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -55,9 +56,11 @@ def listen(host: str, port: int, setting: str = "DAYBOOK_API_PORT") -> socket.so
         listening.listen()
     except OSError as error:
         listening.close()
+        remedy = f"stop what listens there or set {setting} (0 takes a free one)"
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            remedy = "name an address of this machine, e.g. 127.0.0.1"
         raise SetupError(
-            f"the API cannot listen on {host} port {port}: {error.strerror}; "
-            f"stop what listens there or set {setting} (0 takes a free one)"
+            f"the API cannot listen on {host} port {port}: {error.strerror}; {remedy}"
         ) from error
     return listening
 

@@ -96,11 +96,13 @@ def read_pools(texts: list[str]) -> dict[str, int]:
         if text == "all":
             wanted |= {**dict.fromkeys(OPENERS, 1), **DEFAULT_POOLS}
             continue
-        name, _, count = text.partition("=")
+        name, separator, count = text.partition("=")
         if name not in OPENERS:
             raise InvalidInput(
                 f"opening the pools {text!r}: {name!r} is no protocol; known: all, {', '.join(OPENERS)}"
             )
+        if not separator:
+            raise InvalidInput(f"opening the pools {text!r}: how many? write {name}=1")
         if not count.isdecimal() or int(count) > MAX_POOLS:
             raise InvalidInput(f"opening the pools {text!r}: {count!r} is no number from 0 to {MAX_POOLS}")
         wanted[name] = int(count)

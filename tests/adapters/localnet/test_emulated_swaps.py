@@ -202,7 +202,7 @@ def test_pools_are_asked_for_by_protocol_and_count() -> None:
     }
     for text, said in (
         ("serum=1", "'serum' is no protocol"),
-        ("pumpswap", "'' is no number"),
+        ("pumpswap", "how many? write pumpswap=1"),
         ("pumpswap=101", "'101' is no number from 0 to 100"),
         ("pumpswap=-1", "'-1' is no number"),
     ):
