@@ -22,7 +22,7 @@ from adapters.quotes.jupiter import JupiterQuotes
 from adapters.quotes.reader import PoolReader
 from adapters.quotes.service import Quotes, Record
 from adapters.quotes.watcher import PoolWatcher
-from adapters.solana.accounts import AccountReader
+from adapters.solana.accounts import AccountReader, public_key
 from adapters.solana.jsonrpc import JsonRpc, checked_url
 from adapters.solana.pool_program import PoolProgram
 from adapters.solana.pool_programs import POOL_PROGRAMS
@@ -40,7 +40,7 @@ from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Service, supervised
 from daybook.web import listen, serving
 from domain.chain import USDC, WSOL, Mint
-from domain.errors import SetupError
+from domain.errors import InvalidInput, SetupError
 from domain.market.quotes import Quotation, QuoteRequest
 
 SEARCH_TIMEOUT_S: Final = 30.0
@@ -100,8 +100,7 @@ async def _serve(settings: Settings, stop: StopRequest, *, as_json: bool) -> int
 
 async def _ask(settings: Settings, request: QuoteRequest, *, as_json: bool) -> int:
     request.check()
-    rpc_url, _ = _node(settings)
-    rpc = JsonRpc(rpc_url, timeout_s=SEARCH_TIMEOUT_S)
+    rpc = JsonRpc(_needed("DAYBOOK_RPC_URL", settings.rpc_url), timeout_s=SEARCH_TIMEOUT_S)
     try:
         quotes = Quotes(LiveBook(now_us), now_us, max_stale_us=int(SEARCH_TIMEOUT_S * 1_000_000))
         mints = list(dict.fromkeys((request.mint_in, request.mint_out, *_mints(settings))))
@@ -121,7 +120,8 @@ async def quote_desk(settings: Settings) -> AsyncIterator[QuoteDesk]:
         SetupError: a setting is missing, or a server does not start.
         ChainUnavailable: the node does not answer.
     """
-    rpc_url, ws_url = _node(settings)
+    rpc_url = _needed("DAYBOOK_RPC_URL", settings.rpc_url)
+    ws_url = checked_url(_needed("DAYBOOK_WS_URL", settings.ws_url), ("ws", "wss"))
     async with AsyncExitStack() as stack:
         redis_url, database_url = await _servers(settings, stack)
         rpc = JsonRpc(rpc_url, timeout_s=SEARCH_TIMEOUT_S)
@@ -192,14 +192,13 @@ def _doors(quotes: Quotes, settings: Settings) -> QuoteServices:
     return QuoteServices(quotes, health, quotes.metrics.registry, lambda: quotes.book.newest_slot)
 
 
-def _node(settings: Settings) -> tuple[str, str]:
-    for name in ("rpc_url", "ws_url"):
-        if not getattr(settings, name):
-            raise SetupError(
-                f"daybook quotes needs DAYBOOK_{name.upper()}, which is not set: set it; "
-                "`daybook localnet` starts a node of your own"
-            )
-    return settings.rpc_url or "", checked_url(settings.ws_url or "", ("ws", "wss"))
+def _needed(name: str, value: str | None) -> str:
+    if not value:
+        raise SetupError(
+            f"quotes are made from a node, and {name} is not set: set it; "
+            "`daybook localnet` starts a node of your own"
+        )
+    return value
 
 
 def _programs(settings: Settings) -> list[PoolProgram]:
@@ -208,7 +207,13 @@ def _programs(settings: Settings) -> list[PoolProgram]:
 
 
 def _mints(settings: Settings) -> tuple[Mint, ...]:
-    return tuple(map(Mint, settings.quotes.mints)) or (WSOL, USDC)
+    mints = tuple(map(Mint, settings.quotes.mints))
+    for mint in mints:
+        try:
+            public_key(mint)
+        except InvalidInput as error:
+            raise SetupError(f"setting DAYBOOK_QUOTES__MINTS: {error}") from error
+    return mints or (WSOL, USDC)
 
 
 class _Bars:
@@ -248,7 +253,7 @@ def _announce(loaded: Loaded, http_url: str, grpc_address: str, *, as_json: bool
         print_json(facts)
         return
     for name, value in facts.items():
-        say(f"{name.replace('_', ' ')}: {value}")
+        say(f"{name.replace('_', ' ')}: {'none' if value == {} else value}")
     say("Ctrl-C stops it.")
 
 

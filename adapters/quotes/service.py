@@ -226,7 +226,7 @@ class Quotes:
         if self.book.graph.trades(mint):
             return
         public_key(mint)
-        raise UnknownMint(f"no pool of this book trades {mint}: GET /v1/pools lists what is traded")
+        raise UnknownMint(f"no pool of this book trades {mint}: check the address, or name another token")
 
     def _is_new(self, request: QuoteRequest) -> bool:
         """Whether it may be answered, and was not."""
