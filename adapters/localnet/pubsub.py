@@ -6,7 +6,7 @@ commitment, one per changed account and block, with the account as it was at tha
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -61,6 +61,7 @@ class Subscriptions:
         self._ledger = ledger
         self._numbers = count(1)
         self._all: dict[int, Subscription] = {}
+        self._held: Counter[Push] = Counter()
         self._pending: deque[_Pending] = deque()
         self._told: dict[Commitment, int] = {
             commitment: ledger.blocks.at(commitment).slot
@@ -84,23 +85,29 @@ class Subscriptions:
     def drop(self, push: Push) -> None:
         """Forget a connection that went away."""
         self._all = {number: item for number, item in self._all.items() if item.push != push}
+        del self._held[push]
 
     def _subscribe(self, kind: str, params: Params, push: Push) -> int:
-        if sum(item.push == push for item in self._all.values()) >= MAX_SUBSCRIPTIONS:
+        if self._held[push] >= MAX_SUBSCRIPTIONS:
             raise RpcRefusal(INVALID_REQUEST, f"Too many subscriptions; max {MAX_SUBSCRIPTIONS}")
         key = _watched(kind, params)
         config = params.config(1) if kind not in ("slot", "root") else Config({})
         _ = config.filters(), config.data_slice(), config.encoding("base64")  # refused now, not when told
         subscription = Subscription(next(self._numbers), kind, push, config.commitment(), config, key)
         self._all[subscription.number] = subscription
+        self._held[push] += 1
         return subscription.number
 
     def _unsubscribe(self, number: int, push: Push) -> bool:
         known = self._all.get(number)
         if known is None or known.push != push:
             raise invalid_params("Invalid subscription id.")
-        del self._all[number]
+        self._forget(known)
         return True
+
+    def _forget(self, item: Subscription) -> None:
+        if self._all.pop(item.number, None) is not None:
+            self._held[item.push] -= 1
 
     def catch_up(self, number: int) -> None:
         """Tell a new signature subscription at once what is already known of its transaction."""
@@ -188,7 +195,7 @@ class Subscriptions:
 
     def _tell_signature(self, item: Subscription, executed: Executed, slot: int) -> None:
         self._notify_in_context(item, slot, {"err": executed.outcome.error})
-        self._all.pop(item.number, None)  # a signature is told once
+        self._forget(item)  # a signature is told once
 
     def _account(self, account: Account, item: Subscription) -> Json:
         encoding, data_slice = item.config.encoding("base64"), item.config.data_slice()
