@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from adapters.rpcpool.endpoint import EndpointConfig
-from adapters.rpcpool.pool import PoolOptions
+if TYPE_CHECKING:  # every command reads the settings, few have a pool: it is loaded where one is made
+    from adapters.rpcpool.endpoint import EndpointConfig
+    from adapters.rpcpool.pool import PoolOptions
 
 
 class RpcEndpointSettings(BaseModel):
@@ -24,6 +25,8 @@ class RpcEndpointSettings(BaseModel):
 
     def config(self) -> EndpointConfig:
         """What the pool takes."""
+        from adapters.rpcpool.endpoint import EndpointConfig  # noqa: PLC0415 - see above
+
         return EndpointConfig(
             url=self.url.get_secret_value(),
             ws_url=None if self.ws_url is None else self.ws_url.get_secret_value(),
@@ -56,6 +59,8 @@ class RpcPoolSettings(BaseModel):
 
     def options(self) -> PoolOptions:
         """How the pool behaves."""
+        from adapters.rpcpool.pool import PoolOptions  # noqa: PLC0415 - see above
+
         return PoolOptions(
             balancing=self.balancing,
             fanout=self.fanout,
