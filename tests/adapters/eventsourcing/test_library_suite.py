@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 from unittest import TestCase
@@ -18,6 +17,7 @@ from eventsourcing.persistence import (
 from eventsourcing.tests import application, persistence, projection
 from eventsourcing.utils import Environment
 
+from adapters.eventsourcing.engine import Engine
 from adapters.eventsourcing.factory import LogFactory
 from adapters.eventsourcing.recorders import (
     LogAggregateRecorder,
@@ -132,8 +132,19 @@ class InTheEnvironment(OnOurLog, TestCase):
     def _environment(self, _logs: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("PERSISTENCE_MODULE", MODULE)
         monkeypatch.setenv("DAYBOOK_DATABASE_URL", self.new_log(COUNTERS))
+        opened: list[Engine] = []
+
+        class Remembered(Engine):
+            """An open log that is closed after its test: the library's cases leave theirs open."""
+
+            def __init__(self, database_url: str) -> None:
+                super().__init__(database_url)
+                opened.append(self)
+
+        monkeypatch.setattr("adapters.eventsourcing.factory.Engine", Remembered)
         yield
-        gc.collect()  # the library's cases leave their applications open; ours close with their last holder
+        for engine in opened:
+            engine.close()
 
 
 class TestExampleApplication(InTheEnvironment, application.ExampleApplicationTestCase):
