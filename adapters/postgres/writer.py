@@ -177,7 +177,7 @@ class CoalescingWriter:
             while True:
                 async with self._turn:
                     batch = await self._next_batch()
-                    flight = await self._ready(lane, batch)
+                    flight = await self._prepared(lane, batch)
                     if flight is None:
                         await self._last.wait()
                         await self._write(lane, batch)
@@ -205,6 +205,14 @@ class CoalescingWriter:
                 events, size = events + request.count, size + request.size
                 batch.append(request)
         return batch
+
+    async def _prepared(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
+        """As `_ready`; none too when it cannot be, so that only who is to blame is refused."""
+        try:
+            return await self._ready(lane, batch)
+        except Exception as error:  # noqa: BLE001 - an append no writer can take must not end the writer
+            _log.info("a batch of appends cannot be made ready", reason=repr(error))
+            return None
 
     async def _ready(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
         """Plan and chain a batch on what is believed of the log; none when that will not do."""

@@ -27,7 +27,7 @@ from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
 from commands.ports import Appended, StreamAppend
 from domain.chain import Slot
-from domain.errors import ConcurrencyError, LogCorrupt, LogUnavailable, SetupError
+from domain.errors import ConcurrencyError, LogCorrupt, LogError, LogUnavailable, SetupError
 from domain.events import Cause
 
 APPENDER = Path(__file__).with_name("appender.py")
@@ -197,6 +197,20 @@ async def test_many_callers_at_once_keep_their_order(log: PostgresEventLog) -> N
     assert sorted(position for each in positions for position in each) == list(range(1, 64 * 20 + 1))
     assert all(each == sorted(each) for each in positions)
     assert (await log.verify())[0] == 64 * 20
+
+
+async def test_an_append_that_cannot_be_written_is_refused_alone(log: PostgresEventLog) -> None:
+    """A caller's mistake that only the writer meets ends neither the writer nor the others' appends."""
+    for version in range(2):  # once on each of the writer's connections
+        await log.append([to("pool-1", expected=version)], append_id=new_id())
+    nonsense = Cause("no uuid", None, "planner")  # type: ignore[arg-type] # what a caller without types may send
+    bad = log.append([StreamAppend("pool-2", 0, [pool_updated()], nonsense, 5)], append_id=new_id())
+    good = [log.append([to(f"pool-{n}", expected=0)], append_id=new_id()) for n in range(3, 9)]
+    refused, *accepted = await asyncio.gather(bad, *good, return_exceptions=True)
+    assert isinstance(refused, LogError)
+    assert "nothing was written" in str(refused)
+    assert all(isinstance(each, Appended) for each in accepted)
+    assert (await log.verify())[0] == 8
 
 
 async def test_an_append_is_given_up_after_its_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
