@@ -19,8 +19,7 @@ def localnet(
         Path | None, typer.Option(help="Follow recorded prices: a .csv.gz of 1-minute klines.")
     ] = None,
     speed: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="Recorded seconds per second, with --market. Default: 600."),
+        int | None, typer.Option(min=1, max=1_000_000, help="Recorded seconds per second. Default: 600.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every address and of the crowd.")] = 1,
     slot_ms: Annotated[int, typer.Option(min=5, max=60_000, help="Milliseconds per slot.")] = 400,
@@ -45,8 +44,7 @@ def localnet(
     """Run a local Solana: SOL/USDC pools, flash loans, price feeds, a block engine, a faucet, and a crowd.
 
     With --json the first line on standard output says where it listens and what is on it, the last what
-    happened (slots, transactions, swaps of the crowd, price updates).
-    The chain lives in memory and ends with the command.
+    happened (slots, transactions, swaps of the crowd, price updates). The chain ends with the command.
     """
     from daybook.localnet import config_of, run_localnet  # noqa: PLC0415 - each command loads only what it needs
 
