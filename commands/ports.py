@@ -64,13 +64,11 @@ class Appended(NamedTuple):
     Attributes:
         first_position: the position of its first event; the rest follow without a gap.
         last_position: the position of its last event.
-        event_ids: in the order the events were given.
         repeated: true when the append id was known: nothing was written now.
     """
 
     first_position: int
     last_position: int
-    event_ids: tuple[UUID, ...]
     repeated: bool = False
 
 

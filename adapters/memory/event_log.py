@@ -8,7 +8,7 @@ from uuid import UUID
 
 from adapters.memory.leases import MemoryLeases
 from adapters.postgres.batch import Known, Request, plan
-from adapters.postgres.chaining import Chain
+from adapters.postgres.chaining import Chain, rows
 from adapters.postgres.doorbell import Doorbell
 from adapters.postgres.following import follow
 from adapters.postgres.hash_chain import GENESIS, ChainWalk
@@ -29,7 +29,7 @@ class MemoryEventLog:
         self.leases = leases or MemoryLeases()
         self._rows: list[StoredEvent] = []
         self._streams: dict[str, list[int]] = {}
-        self._appended: dict[UUID, Appended] = {}
+        self._appended: dict[bytes, Appended] = {}
         self._bell = Doorbell()
 
     async def append(
@@ -38,17 +38,17 @@ class MemoryEventLog:
         """See `commands.ports.EventLog.append`; never LogUnavailable."""
         encoded = encode_appends(appends)
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        request = Request(encoded, append_id, fence, answer, deadline=0.0)
+        request = Request(encoded, append_id, answer, deadline=0.0, fence=fence)
         made = plan([request], self._known(request))
         for _, error in made.refused:
             raise error
         for _, result in made.repeated:
             return result
-        chain = Chain(made)
-        for chained in chain.all_of(made):
-            self._store(chained.rows())
+        for row in rows(Chain(made).links(made.placed)):
+            self._streams.setdefault(row.stream, []).append(len(self._rows))
+            self._rows.append(row)
         self._bell.ring(len(self._rows))
-        self._appended[append_id] = result = chain.appended(*made.accepted[0][1:])
+        self._appended[request.append_id] = result = Appended(*made.accepted[0][1:])
         return result
 
     def _known(self, request: Request) -> Known:
@@ -62,11 +62,6 @@ class MemoryEventLog:
         return Known(
             position, digest, versions, epochs, {} if earlier is None else {request.append_id: earlier}
         )
-
-    def _store(self, rows: Sequence[StoredEvent]) -> None:
-        for row in rows:
-            self._streams.setdefault(row.stream, []).append(len(self._rows))
-            self._rows.append(row)
 
     async def read(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from adapters.postgres.rows import EncodedAppend
@@ -21,34 +21,41 @@ class Track(NamedTuple):
     position: int
 
 
-@dataclass(slots=True, eq=False)
 class Request:
     """One caller's append, waiting.
 
     Attributes:
         appends: what to append, all or nothing.
-        append_id: the caller's id.
-        fence: the lease it was decided under.
+        append_id: the caller's id, its 16 bytes.
         answer: what the caller awaits.
         deadline: the loop's time after which it is no longer retried.
+        fence: the lease it was decided under.
         track: a follower's position that must grow with it.
         count, size: events and bytes.
     """
 
-    appends: list[EncodedAppend]
-    append_id: UUID
-    fence: Fence | None
-    answer: asyncio.Future[Appended]
-    deadline: float
-    track: Track | None = None
+    __slots__ = ("answer", "append_id", "appends", "count", "deadline", "fence", "size", "track")
 
-    count: int = field(init=False, default=0)
-    size: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        for append in self.appends:
-            self.count += len(append.events)
-            for event in append.events:
+    def __init__(
+        self,
+        appends: list[EncodedAppend],
+        append_id: UUID,
+        answer: asyncio.Future[Appended],
+        deadline: float,
+        fence: Fence | None = None,
+        track: Track | None = None,
+    ) -> None:
+        self.appends = appends
+        self.append_id = append_id.bytes
+        self.answer = answer
+        self.deadline = deadline
+        self.fence = fence
+        self.track = track
+        self.count = self.size = 0
+        for append in appends:
+            events = append[2]
+            self.count += len(events)
+            for event in events:
                 self.size += len(event[2])
 
     def resolve(self, result: Appended | DaybookError) -> None:
@@ -78,30 +85,15 @@ class Known:
     hash: bytes
     versions: dict[str, int]
     epochs: dict[str, int] = field(default_factory=dict)
-    appended: dict[UUID, Appended] = field(default_factory=dict)
+    appended: dict[bytes, Appended] = field(default_factory=dict)
     tracked: dict[str, int] = field(default_factory=dict)
 
 
-class Placed(NamedTuple):
-    """An append where it will stand.
+Placed: TypeAlias = tuple[EncodedAppend, int, int]
+"""An append where it will stand: the version of its stream before it, and the position of the head."""
 
-    Attributes:
-        append: what is written.
-        version: of its stream, before it.
-        position: of the head, before it.
-    """
-
-    append: EncodedAppend
-    version: int
-    position: int
-
-
-class Accepted(NamedTuple):
-    """A request and where its events will stand: all positions from the first to the last."""
-
-    request: Request
-    first: int
-    last: int
+Accepted: TypeAlias = tuple[Request, int, int]
+"""A request and where its events will stand: all positions from the first to the last."""
 
 
 @dataclass(slots=True)
@@ -120,6 +112,7 @@ class Plan:
         fences: epochs of leases that were not looked up: the log must compare them.
         versions: of the streams, after the batch.
         tracked: positions of followers, after the batch.
+        unsure: whether only a survey can decide it.
     """
 
     before: tuple[int, bytes]
@@ -133,6 +126,7 @@ class Plan:
     fences: dict[str, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     tracked: dict[str, int] = field(default_factory=dict)
+    unsure: bool = False
 
     @property
     def count(self) -> int:
@@ -144,73 +138,71 @@ def plan(batch: Sequence[Request], known: Known) -> Plan:
     """Decide every request in turn, each against what the ones before it made of the log.
 
     A request that cannot be decided on what is known is believed, and what it believes is noted for the log
-    to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version: its streams
-    must be known; so must the followers whose positions it moves.
+    to compare (`unseen`, `fences`). Nothing can be believed of a writer that expects any version, or that
+    moves a follower: such a plan is `unsure`, unless it was made on a survey.
     """
     made = Plan((known.position, known.hash), known.position)
-    taken: dict[UUID, Accepted] = {}
+    taken: dict[bytes, Accepted] = {}
+    appended = known.appended
     for request in batch:
-        if (earlier := known.appended.get(request.append_id)) is not None:
-            made.repeated.append((request, earlier._replace(repeated=True)))
-        elif (twin := taken.get(request.append_id)) is not None:
-            made.twins.append((request, twin))
-        elif (error := _refusal(request, known, made)) is not None:
-            made.refused.append((request, error))
+        append_id = request.append_id
+        if append_id in taken:
+            made.twins.append((request, taken[append_id]))
+        elif append_id in appended:
+            made.repeated.append((request, appended[append_id]._replace(repeated=True)))
         else:
-            taken[request.append_id] = accepted = _accept(request, known, made)
-            made.accepted.append(accepted)
+            versions = _versions(request, known, made)
+            if isinstance(versions, DaybookError):
+                made.refused.append((request, versions))
+            else:
+                taken[append_id] = accepted = _place(request, versions, made)
+                made.accepted.append(accepted)
     return made
 
 
-def _refusal(request: Request, known: Known, made: Plan) -> DaybookError | None:
-    """Why a request cannot be; most have neither fence nor follower."""
-    if request.fence is not None and (error := _fence_error(request.fence, known, made)):
-        return error
-    if request.track is not None and (late := _track_error(request.track, known, made)):
+def _versions(request: Request, known: Known, made: Plan) -> list[int] | DaybookError:
+    """The versions that a request's events follow on, one for each stream; or why it cannot be."""
+    if (request.fence is not None or request.track is not None) and (late := _late(request, known, made)):
         return late
-    return _version_error(request.appends, known, made)
+    versions = []
+    for append in request.appends:
+        stream, expected = append[0], append[1]
+        version = made.versions.get(stream)
+        if version is None:
+            version = known.versions.get(stream)
+        if version is None:
+            made.unsure |= expected == ANY_VERSION
+            made.unseen[stream] = version = expected
+        elif expected not in (version, ANY_VERSION):
+            return ConcurrencyError(stream, expected, version)
+        versions.append(version)
+    return versions
 
 
-def _fence_error(fence: Fence, known: Known, made: Plan) -> FencedOut | None:
-    current = known.epochs.get(fence.lease, made.fences.get(fence.lease))
-    if current is not None and current != fence.epoch:
-        return FencedOut(fence.lease, fence.epoch, current)
+def _late(request: Request, known: Known, made: Plan) -> DaybookError | None:
+    """Why a lease or a follower refuses a request; most have neither."""
+    fence, track = request.fence, request.track
+    if fence is not None:
+        current = known.epochs.get(fence.lease, made.fences.get(fence.lease))
+        if current is not None and current != fence.epoch:
+            return FencedOut(fence.lease, fence.epoch, current)
+    if track is not None:
+        made.unsure = True
+        found = made.tracked.get(track.name, known.tracked.get(track.name))
+        if found is not None and found >= track.position:
+            return AlreadyTracked(track.name, track.position, found)
     return None
 
 
-def _version_error(appends: Sequence[EncodedAppend], known: Known, made: Plan) -> ConcurrencyError | None:
-    for append in appends:
-        expected = append.expected_version
-        actual = _version(append.stream, known, made)
-        if actual is not None and expected not in (actual, ANY_VERSION):
-            return ConcurrencyError(append.stream, expected, actual)
-    return None
-
-
-def _track_error(track: Track, known: Known, made: Plan) -> AlreadyTracked | None:
-    found = made.tracked.get(track.name, known.tracked.get(track.name))
-    if found is not None and found >= track.position:
-        return AlreadyTracked(track.name, track.position, found)
-    return None
-
-
-def _version(stream: str, known: Known, made: Plan) -> int | None:
-    version = made.versions.get(stream)
-    return known.versions.get(stream) if version is None else version
-
-
-def _accept(request: Request, known: Known, made: Plan) -> Accepted:
+def _place(request: Request, versions: list[int], made: Plan) -> Accepted:
     first = made.position + 1
     if request.fence is not None:
         made.fences[request.fence.lease] = request.fence.epoch
     if request.track is not None:
         made.tracked[request.track.name] = request.track.position
-    for append in request.appends:
-        stream = append.stream
-        version = _version(stream, known, made)
-        if version is None:
-            made.unseen[stream] = version = append.expected_version
-        made.placed.append(Placed(append, version, made.position))
-        made.position += len(append.events)
-        made.versions[stream] = version + len(append.events)
-    return Accepted(request, first, made.position)
+    for append, version in zip(request.appends, versions, strict=True):
+        made.placed.append((append, version, made.position))
+        count = len(append[2])
+        made.position += count
+        made.versions[append[0]] = version + count
+    return request, first, made.position

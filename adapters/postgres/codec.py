@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Any, Final, Protocol, get_type_hints
+from typing import Any, Final, NamedTuple, Protocol, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -24,12 +24,13 @@ import domain.wallets.events  # noqa: F401 - importing the events modules fills 
 from adapters.postgres.foreign import PREFIX, unpack
 from adapters.postgres.upcasters import upcast
 from domain.errors import DecodeError, InvalidInput, InvariantBroken
-from domain.events import EVENT_TYPES, DomainEvent, to_datetime, to_microseconds
+from domain.events import EVENT_TYPES, AggregateEvent, DomainEvent, to_datetime, to_microseconds
 
 ROW_FIELDS: Final = ("originator_id", "originator_version")
 """Fields of an aggregate's event that its row holds in columns of their own."""
 
 _CODECS: Final[dict[type[Any], EventCodec]] = {}
+_SHAPES: Final[dict[type[Any], Shape]] = {}
 _PLAIN: Final[dict[type[Any], Callable[[bytes], Any]]] = {}
 """Decoders of the classes that need nothing but the data: market events, nearly all of a replay."""
 _encode: Final = msgspec.json.Encoder().encode
@@ -113,20 +114,59 @@ class _AggregateCodec:
         return event
 
 
+class Shape(NamedTuple):
+    """How the events of a class are stored.
+
+    Attributes:
+        topic: their type.
+        class_version: of today's shape.
+        encode: an event to its JSON.
+        of_aggregate: whether stream and version stand in the event too.
+    """
+
+    topic: str
+    class_version: int
+    encode: Callable[[Any], bytes]
+    of_aggregate: bool
+
+
+def shape_of(cls: type[Any]) -> Shape:
+    """How the events of a class are stored, made once.
+
+    Raises:
+        InvalidInput: for an unregistered class.
+        InvariantBroken: for a field that is a float.
+    """
+    shape = _SHAPES.get(cls)
+    if shape is None:
+        topic = getattr(cls, "TOPIC", None)
+        if topic is None or EVENT_TYPES.get(topic) is not cls:
+            raise InvalidInput(f"{cls.__qualname__} is not a registered event type: give it @event_type(...)")
+        of_aggregate = issubclass(cls, AggregateEvent)
+        shape = _SHAPES[cls] = Shape(topic, cls.class_version, codec_for(cls).encode, of_aggregate)
+    return shape
+
+
 def encode(event: DomainEvent) -> bytes:
     """An event as the bytes that are stored and hashed.
 
     Raises:
         InvalidInput: for an unregistered type, or a field that JSON cannot hold.
     """
-    cls = type(event)
-    topic = getattr(cls, "TOPIC", None)
-    if topic is None or EVENT_TYPES.get(topic) is not cls:
-        raise InvalidInput(f"{cls.__qualname__} is not a registered event type: give it @event_type(...)")
+    shape = shape_of(type(event))
     try:
-        return codec_for(cls).encode(event)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InvalidInput(f"event {topic!r} cannot be stored: {error}; fix the event's fields") from error
+        return shape.encode(event)
+    except UNSTORABLE as error:
+        raise unstorable(shape.topic, error) from error
+
+
+UNSTORABLE: Final = (TypeError, ValueError, AttributeError, OverflowError)
+"""What an encoder says of a field that JSON cannot hold."""
+
+
+def unstorable(topic: str, error: Exception) -> InvalidInput:
+    """The refusal of an event that its encoder could not take."""
+    return InvalidInput(f"event {topic!r} cannot be stored: {error}; fix the event's fields")
 
 
 def decode(topic: str, class_version: int, data: bytes, stream: str, version: int, position: int = 0) -> Any:  # noqa: ANN401 - any event class

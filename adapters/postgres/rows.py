@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
-from adapters.postgres.codec import decode, encode
+from adapters.postgres.codec import UNSTORABLE, decode, shape_of, unstorable
 from commands.ports import StreamAppend
 from domain.chain import Slot
 from domain.errors import InvalidInput
@@ -90,7 +90,13 @@ def encode_appends(appends: Sequence[StreamAppend], at_most: int = MAX_EVENTS) -
         InvalidInput: an empty append, a stream named twice, an unknown type, an over-long name or event.
     """
     _check_batch(appends, at_most)
-    return [_encode_append(append) for append in appends]
+    encoded = []
+    for append in appends:
+        stream, expected_version, events, cause, recorded_at, slot = append
+        _check_envelope(stream, expected_version, cause, recorded_at, slot)
+        facts = _encoded(append, stream, expected_version, events)
+        encoded.append(EncodedAppend(stream, expected_version, facts, cause, recorded_at, slot))
+    return encoded
 
 
 def check_appends(appends: Sequence[EncodedAppend]) -> None:
@@ -100,66 +106,68 @@ def check_appends(appends: Sequence[EncodedAppend]) -> None:
         InvalidInput: as `encode_appends`.
     """
     _check_batch(appends, MAX_EVENTS)
-    for append in appends:
-        _check_append(append)
-        for topic, _, data in append.events:
+    for stream, expected_version, events, cause, recorded_at, slot in appends:
+        _check_envelope(stream, expected_version, cause, recorded_at, slot)
+        for topic, _, data in events:
             _check_name("type", topic)
-            _check_size(topic, append.stream, data)
+            if len(data) > MAX_DATA_BYTES:
+                raise _too_large(topic, stream, data)
 
 
 def _check_batch(appends: Sequence[StreamAppend] | Sequence[EncodedAppend], at_most: int) -> None:
-    sizes = [len(append.events) for append in appends]
-    if not sizes or not all(sizes):
+    count = 0
+    for append in appends:
+        found = len(append[2])
+        if not found:
+            count = 0
+            break
+        count += found
+    if not count:
         raise InvalidInput("an append without events was asked for: append at least one event to each stream")
-    if len(sizes) > 1 and len({append.stream for append in appends}) != len(appends):
+    if len(appends) > 1 and len({append.stream for append in appends}) != len(appends):
         raise InvalidInput("an append names a stream twice: put its events into one StreamAppend")
-    if sum(sizes) > at_most:
+    if count > at_most:
         raise InvalidInput(f"an append holds more than {at_most} events: split it")
 
 
-def _check_append(append: StreamAppend | EncodedAppend) -> None:
-    _check_name("stream", append.stream)
-    _check_name("actor", append.cause.actor)
-    if not (0 <= append.recorded_at <= _I64_MAX and 0 <= (append.slot or 0) <= _I64_MAX):
+def _check_envelope(
+    stream: str, expected_version: int, cause: Cause, recorded_at: int, slot: int | None
+) -> None:
+    _check_name("stream", stream)
+    _check_name("actor", cause.actor)
+    if not (0 <= recorded_at <= _I64_MAX and 0 <= (slot or 0) <= _I64_MAX):
         raise InvalidInput(
-            f"recorded_at {append.recorded_at} or slot {append.slot} of an append to {append.stream!r} is "
-            "not a 64-bit count"
+            f"recorded_at {recorded_at} or slot {slot} of an append to {stream!r} is not a 64-bit count"
         )
-    if append.expected_version < ANY_VERSION:
-        raise InvalidInput(f"expected version {append.expected_version} of {append.stream!r} is below -1")
+    if expected_version < ANY_VERSION:
+        raise InvalidInput(f"expected version {expected_version} of {stream!r} is below -1")
 
 
-def _encode_append(append: StreamAppend) -> EncodedAppend:
-    _check_append(append)
-    events = [
-        _encode_event(append, event, place)
-        for place, event in enumerate(append.events, append.expected_version + 1)
-    ]
-    return EncodedAppend(
-        append.stream, append.expected_version, events, append.cause, append.recorded_at, append.slot
+def _encoded(
+    append: StreamAppend, stream: str, version: int, events: Sequence[DomainEvent]
+) -> list[tuple[str, int, bytes]]:
+    """The events of an append as (topic, schema version, data); its version is the one before them."""
+    encoded = []
+    for event in events:
+        version += 1
+        topic, class_version, encode, of_aggregate = shape_of(type(event))
+        if of_aggregate:
+            _check_origin(append, cast("AggregateEvent", event), version)
+        try:
+            data = encode(event)
+        except UNSTORABLE as error:
+            raise unstorable(topic, error) from error
+        if len(data) > MAX_DATA_BYTES:
+            raise _too_large(topic, stream, data)
+        encoded.append((topic, class_version, data))
+    return encoded
+
+
+def _too_large(topic: str, stream: str, data: bytes) -> InvalidInput:
+    return InvalidInput(
+        f"event {topic!r} for stream {stream!r} has {len(data)} bytes, the limit is "
+        f"{MAX_DATA_BYTES}: record a reference to the large thing instead"
     )
-
-
-def _encode_event(append: StreamAppend, event: DomainEvent, version: int) -> tuple[str, int, bytes]:
-    if _is_aggregates(type(event)):
-        _check_origin(append, cast("AggregateEvent", event), version)
-    data = encode(event)
-    _check_size(event.TOPIC, append.stream, data)
-    return event.TOPIC, event.class_version, data
-
-
-@cache
-def _is_aggregates(cls: type[object]) -> bool:
-    """Remembered: asking an abstract base class costs as much as encoding."""
-    return issubclass(cls, AggregateEvent)
-
-
-def _check_size(topic: str, stream: str, data: bytes) -> None:
-    if len(data) > MAX_DATA_BYTES:
-        raise InvalidInput(
-            f"event {topic!r} for stream {stream!r} has {len(data)} bytes, the limit is "
-            f"{MAX_DATA_BYTES}: record a reference to the large thing instead"
-        )
 
 
 def _check_origin(append: StreamAppend, event: AggregateEvent, version: int) -> None:

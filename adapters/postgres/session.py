@@ -13,15 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple, Self
-from uuid import UUID
 
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID as PgUUID  # noqa: N811 - it is one of uuid's UUIDs, kept as bytes
 from asyncpg.prepared_stmt import PreparedStatement
 
-from adapters.postgres.archive_shelf import ArchiveShelf
 from adapters.postgres.batch import Known, Plan, Request, plan
-from adapters.postgres.chaining import Chain, Chained
+from adapters.postgres.chaining import Chain, Link, pieces
 from adapters.postgres.connections import connect, explained
 from adapters.postgres.wire import COPY_BEGIN, COPY_COLUMNS, COPY_END, RowArrays, copied, speak
 from commands.ports import Appended
@@ -96,7 +94,6 @@ _TRACK: Final = "SELECT advance_tracking($1, $2)"
 _CHANGED: Final = "the log changed under the fence that guards it: look for writers without it"
 _MOVE: Final = "UPDATE log_head SET position = $1, hash = $2 WHERE single"
 _REMEMBER: Final = "INSERT INTO appends SELECT * FROM unnest($1::appends[])"
-_EVENT_IDS: Final = "SELECT position, event_id FROM events WHERE position BETWEEN $1 AND $2 ORDER BY position"
 
 EXTEND_AHEAD: Final = 10_000_000
 """Positions for which partitions are made in advance: an hour of the busiest market."""
@@ -144,12 +141,12 @@ class LogSession:
         """Make partitions long before they are needed; returns the head they were counted from."""
         return int(await self._connection.fetchval(_EXTEND, EXTEND_AHEAD))
 
-    async def insert(self, made: Plan, chained: Sequence[Chained], hash_: bytes) -> bool:
+    async def insert(self, made: Plan, links: Sequence[Link], hash_: bytes) -> bool:
         """Append a planned and chained batch in one round trip; false, with nothing written, when it may not.
 
         Args:
             made: the plan.
-            chained: all its appends.
+            links: all its events.
             hash_: of the last event.
 
         Raises:
@@ -159,12 +156,12 @@ class LogSession:
         try:
             if made.fences or made.unseen:
                 compared = (made.fences, made.fences.values(), made.unseen, made.unseen.values())
-                arrays = self._arrays.appends(made.accepted), self._arrays.events(chained)
+                arrays = self._arrays.appends(made.accepted), self._arrays.events(links)
                 return bool(await self._statements.compared.fetchval(*head, *arrays, *map(list, compared)))
             if made.count == 1:
-                lone = _lone_arguments(made, chained)
+                lone = _lone_arguments(made, links)
                 return bool(await self._statements.one.fetchval(*head, *lone))
-            arrays = self._arrays.appends(made.accepted), self._arrays.events(chained)
+            arrays = self._arrays.appends(made.accepted), self._arrays.events(links)
             return bool(await self._statements.append.fetchval(*head, *arrays))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "appends_pkey" and not self._connection.is_in_transaction():
@@ -183,7 +180,7 @@ class LogSession:
             chain = Chain(made)
             if made.count >= COPY_FROM:
                 await self._copy(made, chain)
-            elif made.count and not await self.insert(made, chain.all_of(made), chain.hash):
+            elif made.count and not await self.insert(made, chain.links(made.placed), chain.hash):
                 raise LogError(_CHANGED)
             if made.tracked and not await self._track(made):
                 raise LogError(_CHANGED)
@@ -201,7 +198,7 @@ class LogSession:
     async def _survey(self, batch: Sequence[Request]) -> Known:
         streams = list({append.stream for request in batch for append in request.appends})
         leases = list({request.fence.lease for request in batch if request.fence is not None})
-        ids = [request.append_id for request in batch]
+        ids = [PgUUID(request.append_id) for request in batch]
         found = await self._connection.fetchrow(_SURVEY, streams, ids, leases)
         if found is None:
             raise LogError("the survey of the log gave no row: run `daybook migrate`")
@@ -210,7 +207,7 @@ class LogSession:
             found["head_hash"],
             dict(zip(streams, found["versions"] or (), strict=True)),
             dict(zip(leases, found["epochs"] or (), strict=True)),
-            await self._appended(found),
+            _appended(found),
             await self._tracked([request.track.name for request in batch if request.track is not None]),
         )
 
@@ -224,47 +221,27 @@ class LogSession:
         moved = await self._connection.fetchval(_TRACK, list(made.tracked), list(made.tracked.values()))
         return bool(moved)
 
-    async def _appended(self, found: asyncpg.Record) -> dict[UUID, Appended]:
-        """The first results of append ids that are in the log already."""
-        results: dict[UUID, Appended] = {}
-        for append_id, first, last in zip(
-            found["known"] or (), found["firsts"] or (), found["lasts"] or (), strict=True
-        ):
-            results[append_id] = Appended(first, last, await self._event_ids(first, last))
-        return results
 
-    async def _event_ids(self, first: int, last: int) -> tuple[UUID, ...]:
-        """Of a range, also where it was archived since."""
-        rows = await self._connection.fetch(_EVENT_IDS, first, last)
-        found: dict[int, UUID] = {row["position"]: row["event_id"] for row in rows}
-        if len(found) <= last - first:
-            async for page in ArchiveShelf(self._connection).rows(first, last):
-                found.update((row.position, row.event_id) for row in page)
-        return tuple(found[position] for position in sorted(found))
+def _appended(found: asyncpg.Record) -> dict[bytes, Appended]:
+    """The first results of append ids that are in the log already."""
+    known = zip(found["known"] or (), found["firsts"] or (), found["lasts"] or (), strict=True)
+    return {append_id.bytes: Appended(first, last) for append_id, first, last in known}
 
 
 async def _parts(made: Plan, chain: Chain) -> AsyncIterator[bytes]:
     """The rows of a COPY, a part at a time; others may run between them."""
     yield COPY_BEGIN
-    part: list[Chained] = []
-    count = 0
-    for placed in made.placed:
-        for begin in range(0, len(placed.append.events), COPY_PART):
-            links = chain.links(placed, placed.append.events[begin : begin + COPY_PART], begin)
-            part.append(Chained(placed.append, links))
-            count += len(links)
-            if count >= COPY_PART:
-                yield copied(part)
-                part, count = [], 0
-                await asyncio.sleep(0)
-    yield copied(part) + COPY_END
+    for piece in pieces(made.placed, COPY_PART):
+        yield copied(chain.links(piece))
+        await asyncio.sleep(0)
+    yield COPY_END
 
 
-def _lone_arguments(made: Plan, chained: Sequence[Chained]) -> tuple[Any, ...]:
+def _lone_arguments(made: Plan, links: Sequence[Link]) -> tuple[Any, ...]:
     """The parameters of the statement for a lone event; its position and hash are the head's."""
-    ((append, ((_, version, id_, _, topic, class_version, data),)),) = chained
-    cause = append.cause
+    ((shared, _, version, id_, _, topic, class_version, data),) = links
+    stream, _, _, cause, recorded_at, slot = shared[0]
     return (
-        made.accepted[0].request.append_id, version, PgUUID(id_), data, topic, class_version, append.stream,
-        append.recorded_at, cause.causation_id, cause.correlation_id, cause.actor, append.slot,
+        PgUUID(made.accepted[0][0].append_id), version, PgUUID(id_), data, topic, class_version, stream,
+        recorded_at, cause.causation_id, cause.correlation_id, cause.actor, slot,
     )  # fmt: skip

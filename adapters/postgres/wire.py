@@ -7,16 +7,16 @@ the binary format of COPY (PostgreSQL documentation, "COPY", "File Formats").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final
 
 import asyncpg
 
 from adapters.postgres.batch import Accepted
-from adapters.postgres.chaining import Chained
-from adapters.postgres.rows import KNOWN_NAMES, EncodedAppend
+from adapters.postgres.chaining import Link, Shared
+from adapters.postgres.rows import KNOWN_NAMES
 
 INT8: Final = 20
 INT4: Final = 23
@@ -34,16 +34,21 @@ COPY_COLUMNS: Final = (
 
 _FIELDS: Final = 13
 _ROW: Final = Struct("!iIIiqIiqIi16sIi32sIi")
-_COPIED: Final = Struct("!hiqiqi16si32si")
+_ROW_REST: Final = _ROW.size - 4
+_pack_row: Final = _ROW.pack
+_pack_copied: Final = Struct("!hiqiqi16si32si").pack
 _COPIED_LENGTH: Final = len(COPY_COLUMNS)
 _APPEND: Final = Struct("!iIIi16sIiqIiq")
+_APPEND_REST: Final = _APPEND.size - 4
+_pack_append: Final = _APPEND.pack
+_TYPED_STORY: Final = Struct("!IiqIiIi16sIi")
+_TYPED_LED: Final = Struct("!IiqIi16sIi16sIi")
+_TYPED_INT8: Final = Struct("!Iiq")
 _ARRAY: Final = Struct("!iiIii")
 _TYPED: Final = Struct("!Ii")
 _LENGTH: Final = Struct("!i")
 _INT8: Final = Struct("!q")
 _INT4: Final = Struct("!i")
-
-_Field: TypeAlias = Callable[[int, bytes | None], bytes]
 
 
 async def speak(connection: asyncpg.Connection[asyncpg.Record]) -> RowArrays:
@@ -71,65 +76,70 @@ class RowArrays:
         self._event_type = event_type
         self._append_type = append_type
 
-    def events(self, chained: Sequence[Chained]) -> bytes:
+    def events(self, links: Sequence[Link]) -> bytes:
         """`new_event[]`: the rows of a batch."""
-        parts = [b""]
-        count = 0
-        for append, links in chained:
-            count += len(links)
-            shared = _shared(append, _typed)
-            for position, version, id_, hash_, topic, class_version, data in links:
-                kind = _kind(topic, class_version)
-                size = _ROW.size - 4 + len(data) + len(kind) + len(shared)
-                head = _ROW.pack(
-                    size, _FIELDS, INT8, 8, position, INT8, 8, version, UUID, 16, id_, BYTEA, 32, hash_,
-                    BYTEA, len(data),
-                )  # fmt: skip
-                parts += (head, data, kind, shared)
-        parts[0] = _ARRAY.pack(1, 0, self._event_type, count, 1)
+        parts = [_ARRAY.pack(1, 0, self._event_type, len(links), 1)]
+        current, shared = None, b""
+        for of, position, version, id_, hash_, topic, class_version, data in links:
+            if of is not current:
+                current, shared = of, _typed_shared(of)
+            kind = _kind(topic, class_version)
+            size = _ROW_REST + len(data) + len(kind) + len(shared)
+            head = _pack_row(
+                size, _FIELDS, INT8, 8, position, INT8, 8, version, UUID, 16, id_, BYTEA, 32, hash_, BYTEA,
+                len(data),
+            )  # fmt: skip
+            parts += (head, data, kind, shared)
         return b"".join(parts)
 
     def appends(self, accepted: Sequence[Accepted]) -> bytes:
         """`appends[]`: each append's id and positions."""
         parts = [_ARRAY.pack(1, 0, self._append_type, len(accepted), 1)]
         parts += [
-            _APPEND.pack(
-                _APPEND.size - 4, 3, UUID, 16, request.append_id.bytes, INT8, 8, first, INT8, 8, last
-            )
+            _pack_append(_APPEND_REST, 3, UUID, 16, request.append_id, INT8, 8, first, INT8, 8, last)
             for request, first, last in accepted
         ]
         return b"".join(parts)
 
 
-def copied(chained: Iterable[Chained]) -> bytes:
+def copied(links: Iterable[Link]) -> bytes:
     """Rows for `COPY events (COPY_COLUMNS)`, without beginning and end."""
     parts: list[bytes] = []
-    for append, links in chained:
-        shared = _shared(append, _plain)
-        for position, version, id_, hash_, topic, class_version, data in links:
-            head = _COPIED.pack(_COPIED_LENGTH, 8, position, 8, version, 16, id_, 32, hash_, len(data))
-            parts += (head, data, _copied_kind(topic, class_version), shared)
+    current, shared = None, b""
+    for of, position, version, id_, hash_, topic, class_version, data in links:
+        if of is not current:
+            current, shared = of, _plain_shared(of)
+        head = _pack_copied(_COPIED_LENGTH, 8, position, 8, version, 16, id_, 32, hash_, len(data))
+        parts += (head, data, _copied_kind(topic, class_version), shared)
     return b"".join(parts)
 
 
-def _shared(append: EncodedAppend, field: _Field) -> bytes:
-    """What all events of an append have in common: stream, time, cause, actor and slot."""
-    stream, _, _, cause, recorded_at, slot = append
-    leader = cause.causation_id
-    fields = (
-        field(TEXT, stream.encode()),
-        field(INT8, _INT8.pack(recorded_at)),
-        field(UUID, None if leader is None else leader.bytes),
-        field(UUID, cause.correlation_id.bytes),
-        _actor(cause.actor, field),
-        field(INT8, None if slot is None else _INT8.pack(slot)),
-    )
-    return b"".join(fields)
+def _typed_shared(shared: Shared) -> bytes:
+    """What all events of an append have in common, as fields of a row in an array: stream to slot."""
+    append, stream, actor, story, leader = shared
+    recorded_at, slot = append[4], append[5]
+    return b"".join(
+        (
+            _TYPED.pack(TEXT, len(stream)), stream,
+            _TYPED_STORY.pack(INT8, 8, recorded_at, UUID, -1, UUID, 16, story, TEXT, len(actor))
+            if leader is None
+            else _TYPED_LED.pack(INT8, 8, recorded_at, UUID, 16, leader, UUID, 16, story, TEXT, len(actor)),
+            actor,
+            _TYPED.pack(INT8, -1) if slot is None else _TYPED_INT8.pack(INT8, 8, slot),
+        )
+    )  # fmt: skip
 
 
-@lru_cache(KNOWN_NAMES)
-def _actor(actor: str, field: _Field) -> bytes:
-    return field(TEXT, actor.encode())
+def _plain_shared(shared: Shared) -> bytes:
+    """The same, as fields of a copied row."""
+    append, stream, actor, story, leader = shared
+    recorded_at, slot = append[4], append[5]
+    return b"".join(
+        (
+            _plain(stream), _plain(_INT8.pack(recorded_at)), _plain(leader), _plain(story), _plain(actor),
+            _plain(None if slot is None else _INT8.pack(slot)),
+        )
+    )  # fmt: skip
 
 
 @lru_cache(KNOWN_NAMES)
@@ -141,14 +151,14 @@ def _kind(topic: str, class_version: int) -> bytes:
 def _copied_kind(topic: str, class_version: int) -> bytes:
     category = b"market" if topic.startswith("market.") else b"domain"
     fields = topic.encode(), _INT4.pack(class_version), category
-    return b"".join(_plain(TEXT, field) for field in fields)
+    return b"".join(_plain(field) for field in fields)
 
 
-def _typed(oid: int, value: bytes | None) -> bytes:
+def _typed(oid: int, value: bytes) -> bytes:
     """A field of a row in an array: its type and length before it."""
-    return _TYPED.pack(oid, -1) if value is None else _TYPED.pack(oid, len(value)) + value
+    return _TYPED.pack(oid, len(value)) + value
 
 
-def _plain(_oid: int, value: bytes | None) -> bytes:
+def _plain(value: bytes | None) -> bytes:
     """A field of a copied row: its length before it."""
     return _LENGTH.pack(-1) if value is None else _LENGTH.pack(len(value)) + value

@@ -20,13 +20,13 @@ import asyncpg
 import structlog
 
 from adapters.postgres.batch import Known, Plan, Request, Track, plan
-from adapters.postgres.chaining import Chain, Chained
+from adapters.postgres.chaining import Chain, Link
 from adapters.postgres.connections import explain
 from adapters.postgres.rows import EncodedAppend
 from adapters.postgres.session import COPY_FROM, LogSession
+from adapters.postgres.waiting import Waiting
 from commands.ports import Appended, Fence
 from domain.errors import DaybookError, LogError, LogUnavailable
-from domain.events import ANY_VERSION
 
 MAX_BATCH_EVENTS: Final = 2_000
 """A batch of this size commits in tens of milliseconds; more would make its callers wait without gain."""
@@ -82,7 +82,7 @@ class _Flight(NamedTuple):
     """A batch on its way that was planned on what was believed.
 
     Attributes:
-        batch, made, chain, rows: what is sent.
+        batch, made, chain, links: what is sent.
         after: set when the batch it follows on has been settled.
         settled: set when this one has.
         failures: of flights, before this one was planned.
@@ -91,7 +91,7 @@ class _Flight(NamedTuple):
     batch: list[Request]
     made: Plan
     chain: Chain
-    rows: list[Chained]
+    links: list[Link]
     after: asyncio.Event
     settled: asyncio.Event
     failures: int
@@ -112,7 +112,7 @@ class CoalescingWriter:
         self._url = database_url
         self._patience_s = unavailable_after_s
         self._rung = rung
-        self._queue: asyncio.Queue[Request] = asyncio.Queue(QUEUE_LIMIT)
+        self._waiting = Waiting(QUEUE_LIMIT)
         self._turn = asyncio.Lock()
         self._last = asyncio.Event()  # of the newest flight: whether it was settled
         self._last.set()
@@ -123,14 +123,14 @@ class CoalescingWriter:
         self._extend_at = 0
         self._closed = False
 
-    async def append(
+    def append(
         self,
         appends: list[EncodedAppend],
         append_id: UUID,
         fence: Fence | None = None,
         track: Track | None = None,
-    ) -> Appended:
-        """Queue an append and wait for its answer.
+    ) -> Awaitable[Appended]:
+        """Queue an append; the answer is to be awaited.
 
         Raises:
             ConcurrencyError, FencedOut, AlreadyTracked: it was refused.
@@ -139,18 +139,14 @@ class CoalescingWriter:
         if self._closed:
             raise LogUnavailable(_CLOSED)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience_s
-        request = Request(appends, append_id, fence, loop.create_future(), deadline, track)
-        if self._queue.full():
-            await self._wait_for_room(request)
-        else:
-            self._queue.put_nowait(request)
-        return await request.answer
+        answer: asyncio.Future[Appended] = loop.create_future()
+        request = Request(appends, append_id, answer, loop.time() + self._patience_s, fence, track)
+        return answer if self._waiting.offer(request) else self._when_there_is_room(request)
 
-    async def _wait_for_room(self, request: Request) -> None:
+    async def _when_there_is_room(self, request: Request) -> Appended:
         try:
             async with asyncio.timeout_at(request.deadline):
-                await self._queue.put(request)
+                await self._waiting.put(request)
         except TimeoutError as error:
             raise LogUnavailable(
                 f"the append queue stayed full ({QUEUE_LIMIT} waiting) for {self._patience_s} s: the "
@@ -158,6 +154,7 @@ class CoalescingWriter:
             ) from error
         if self._closed:
             raise LogUnavailable(_CLOSED)
+        return await request.answer
 
     async def run(self) -> None:
         """Write batch after batch, until cancelled; then every waiting caller is told."""
@@ -167,8 +164,8 @@ class CoalescingWriter:
                     group.create_task(self._lane(_Lane(self._url)))
         finally:
             self._closed = True
-            while not self._queue.empty():
-                self._queue.get_nowait().resolve(LogUnavailable(_CLOSED))
+            while self._waiting:
+                self._waiting.take().resolve(LogUnavailable(_CLOSED))
 
     async def _lane(self, lane: _Lane) -> None:
         """Take a batch and send it; the other lane takes the next while this one commits."""
@@ -183,7 +180,7 @@ class CoalescingWriter:
                         await self._write(lane, batch)
                         continue
                     sending: Awaitable[bool] = self._send(lane, flight)
-                    if not self._queue.empty():  # it must be on its way before the next is made ready
+                    if self._waiting:  # it must be on its way before the next is made ready
                         sending = asyncio.ensure_future(sending)
                         await asyncio.sleep(0)
                 await self._land(lane, flight, sending)
@@ -194,12 +191,12 @@ class CoalescingWriter:
 
     async def _next_batch(self) -> list[Request]:
         """What waits, up to the limits: all of it, or half when much waits and nothing is on its way."""
-        batch = [await self._queue.get()]
+        batch = [await self._waiting.first()]
         events, size = batch[0].count, batch[0].size
-        waiting = self._queue.qsize()
+        waiting = len(self._waiting)
         take = waiting // 2 if waiting >= SPLIT_FROM and self._last.is_set() else waiting
         while take and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
-            request = self._queue.get_nowait()
+            request = self._waiting.take()
             take -= 1
             if not request.answer.done():  # else its caller went away
                 events, size = events + request.count, size + request.size
@@ -219,23 +216,21 @@ class CoalescingWriter:
         known = self._known
         if known is None or lane.session is None or self._contended or known.position >= self._extend_at:
             return None
-        if _needs_survey(batch, known):
-            return None
         made = plan(batch, known)
-        if made.refused or made.count >= COPY_FROM:  # who is refused may have been written long ago
+        if made.unsure or made.refused or made.count >= COPY_FROM:  # the refused may be there since long
             return None
         if made.fences or made.unseen:  # what is compared must be there, not on its way
             await self._last.wait()
             if self._known is not known:
                 return None
         chain = Chain(made)
-        rows = chain.all_of(made)
+        links = chain.links(made.placed)
         known.position, known.hash = made.position, chain.hash
         known.versions.update(made.versions)
         if len(known.versions) > MAX_KNOWN_STREAMS:
             known.versions.clear()
         after, self._last = self._last, asyncio.Event()
-        return _Flight(batch, made, chain, rows, after, self._last, self._failures)
+        return _Flight(batch, made, chain, links, after, self._last, self._failures)
 
     async def _send(self, lane: _Lane, flight: _Flight) -> bool:
         """Send a batch; false when it was not as believed, or nobody can tell."""
@@ -243,7 +238,7 @@ class CoalescingWriter:
         if lane.session is None:
             return False
         try:
-            return await lane.session.insert(made, flight.rows, flight.chain.hash)
+            return await lane.session.insert(made, flight.links, flight.chain.hash)
         except Exception as error:  # noqa: BLE001 - whatever it is, a survey will tell
             _log.info("a batch of appends is decided anew", reason=str(explain(error)))
             lane.lose()
@@ -256,7 +251,7 @@ class CoalescingWriter:
         if not written and flight.failures == self._failures:  # it overtook the batch it follows on
             written = await self._send(lane, flight)
         if written:
-            self._settle(flight.made, flight.chain)
+            self._settle(flight.made)
         else:
             self._failures += 1
             self._known = None
@@ -298,7 +293,7 @@ class CoalescingWriter:
         elif isinstance(reason, DaybookError):
             batch[0].resolve(reason)
         else:
-            _log.error("an append was refused", error=repr(reason), append_id=str(batch[0].append_id))
+            _log.error("an append was refused", error=repr(reason), append_id=batch[0].append_id.hex())
             batch[0].resolve(LogError(f"the log could not take the append: {reason!r}; nothing was written"))
 
     async def _survey(self, lane: _Lane, batch: Sequence[Request]) -> None:
@@ -311,15 +306,16 @@ class CoalescingWriter:
             self._known = Known(0, b"", {})
         self._known.position, self._known.hash = made.position, chain.hash
         self._known.versions.update(known.versions | made.versions)
-        self._settle(made, chain)
+        self._settle(made)
 
-    def _settle(self, made: Plan, chain: Chain) -> None:
+    def _settle(self, made: Plan) -> None:
         """Answer everybody: it is committed."""
         self._committed = max(self._committed, made.position)
         for request, first, last in made.accepted:
-            request.resolve(chain.appended(first, last))
+            if not request.answer.done():
+                request.answer.set_result(Appended(first, last))
         for request, (_, first, last) in made.twins:
-            request.resolve(chain.appended(first, last)._replace(repeated=True))
+            request.resolve(Appended(first, last, repeated=True))
         for request, result in made.repeated:
             request.resolve(result)
         for request, error in made.refused:
@@ -336,14 +332,3 @@ class CoalescingWriter:
                 raise
             self._extend_at += EXTEND_EVERY
             _log.error("partitions could not be made ahead: make room for them", error=str(error))
-
-
-def _needs_survey(batch: Sequence[Request], known: Known) -> bool:
-    """Whether a caller moves a follower, or takes any version of a stream whose version is not known."""
-    for request in batch:
-        if request.track is not None:
-            return True
-        for append in request.appends:
-            if append.expected_version == ANY_VERSION and append.stream not in known.versions:
-                return True
-    return False

@@ -90,8 +90,7 @@ async def _answered(log: PostgresEventLog, caller: Caller, step: Step, notebook:
         notebook.note("acknowledged", step.append_id, answer.first_position, answer.last_position)
     else:
         first = step.first_answer
-        same = answer.repeated and answer.event_ids == first.event_ids
-        same = same and answer.first_position == first.first_position
+        same = answer == first._replace(repeated=True)
         notebook.note("repeated" if same else "wrong_repeat", step.append_id)
     caller.acknowledged(step, answer)
     return True

@@ -160,8 +160,7 @@ async def test_a_retried_append_finds_its_archived_events(
     assert len(await archive_all(url, tmp_path)) == 2
     async with await PostgresEventLog.open(url) as other:
         again = await other.append(events, append_id=id_)
-    assert (again.repeated, again.event_ids) == (True, first.event_ids)
-    assert len(again.event_ids) == 2 * SPAN
+    assert again == first._replace(repeated=True)
 
 
 async def test_the_relay_reads_archived_events(log: PostgresEventLog, url: str, tmp_path: Path) -> None:

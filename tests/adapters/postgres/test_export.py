@@ -273,9 +273,9 @@ async def test_a_bulk_append_is_an_append(log: PostgresEventLog) -> None:
     first = new_id()
     many = [to(f"pool-{n}", *[pool_updated(n)] * 100, expected=0) for n in range(30)]
     appended = await log.bulk_append(many, append_id=first)
-    assert (appended.first_position, appended.last_position, len(appended.event_ids)) == (1, 3_000, 3_000)
+    assert (appended.first_position, appended.last_position) == (1, 3_000)
     again = await log.bulk_append(many, append_id=first)
-    assert (again.repeated, again.event_ids) == (True, appended.event_ids)
+    assert again == appended._replace(repeated=True)
     single = await log.append([to("pool-1", expected=100)], append_id=new_id())
     assert single.first_position == 3_001
     with pytest.raises(ConcurrencyError, match="found 101"):

@@ -103,7 +103,7 @@ async def write(config: dict[str, Any]) -> None:
                         answer = await log.append([step], append_id=append_id)
                     except LogUnavailable:
                         continue
-                    notes.note("acknowledged", append_id, answer.first_position, answer.event_ids[0])
+                    notes.note("acknowledged", append_id, answer.first_position, event.event_id)
                     break
 
         work = asyncio.gather(*(call(f"{config['name']}x{n}") for n in range(config["callers"])))
