@@ -46,7 +46,7 @@ from benchmarks.stock_events import StockEvents
 from commands.ports import StreamAppend
 from daybook import memory
 from domain.chain import Address, Mint, Slot
-from domain.events import Cause
+from domain.events import Cause, timed_id
 from domain.market.events import PoolFees, PoolUpdated
 
 Case = Callable[[float], Awaitable[float]]
@@ -100,16 +100,16 @@ class Log:
         return case
 
     async def _caller(self, seconds: float, size: int) -> float:
+        """Appends as a recorder of pools makes them: one stream, and ids that follow from time and story."""
         stream, version = f"pool-{uuid4().hex}", 0
-
-        async def step() -> int:
-            nonlocal version
-            events = StreamAppend(stream, version, [EVENT] * size, CAUSE, 1)
-            await self.log.append([events], append_id=uuid4())
+        events, story = [EVENT] * size, uuid4()
+        begin = passed = time.perf_counter()
+        while passed - begin < seconds:
+            append = StreamAppend(stream, version, events, CAUSE, 1)
+            await self.log.append([append], append_id=timed_id(int(passed * 1e6), story))
             version += size
-            return size
-
-        return await repeat(seconds, step)
+            passed = time.perf_counter()
+        return version / (passed - begin)
 
     async def bulk(self, seconds: float) -> float:
         """10,000 new events at a time, by COPY."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID, uuid4
 
@@ -12,6 +14,11 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.projection import ApplicationSubscription
 
 EVENTS_OF_A_SAVE = 100
+
+UNSTICK: Final = "-c transaction_timeout=2s"
+"""psycopg 3.3 sometimes waits for ever in the pipeline of `insert_events`, its Sync unsent (seen once in a
+minute or two of these cases; the server waits for it too). The server ends such a session, and the library
+tries again."""
 
 
 class Pool(Aggregate):
@@ -37,6 +44,7 @@ class StockEvents:
     """
 
     def __init__(self, url: str, data: bytes) -> None:
+        os.environ["PGOPTIONS"] = UNSTICK
         self._app = Application[UUID](env=_environment(url))
         self._data = data
         self._pool = Pool("raydium_cpmm")

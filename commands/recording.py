@@ -19,7 +19,7 @@ from commands.ports import Clock, EventLog, FeedGap, MarketFeed, StreamAppend
 from commands.together import together
 from domain.chain import Address
 from domain.errors import LogUnavailable
-from domain.events import ANY_VERSION, Cause, derived_id
+from domain.events import ANY_VERSION, Cause, derived_id, timed_id
 from domain.market.events import MarketGap, PoolUpdated
 from domain.market.pools import same_state
 
@@ -127,7 +127,7 @@ class Recorder:
                 return
 
     async def _append(self, sighting: StreamAppend) -> None:
-        append_id = derived_id("recorder", sighting.recorded_at, sighting.cause.correlation_id)
+        append_id = timed_id(sighting.recorded_at, sighting.cause.correlation_id)
         await self._log.append([sighting], append_id=append_id)
 
 

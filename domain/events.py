@@ -28,6 +28,10 @@ NEW_STREAM: Final = 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EVENT_IDS: Final = UUID("6f0d4c2e-5a53-5d0a-9f55-3d5f8e2a7b11")
 
+_VERSION_8: Final = 0x8 << 76 | 0b10 << 62
+_LAST_BITS: Final = (1 << 62) - 1
+"""Of a UUID of version 8: what says so, and the field behind it."""
+
 
 class DomainEvent(Protocol):
     """Any event: a frozen dataclass with a stable type name and a schema version."""
@@ -172,6 +176,20 @@ def event_id(stream: str, version: int) -> UUID:
 def derived_id(*parts: object) -> UUID:
     """An id that follows from its parts: the same decision retried gets the same id."""
     return uuid5(EVENT_IDS, "\x1f".join(map(str, parts)))
+
+
+def timed_id(at_us: int, story: UUID) -> UUID:
+    """An id for what was recorded then, of a story that is like no other: ids of one time stand together.
+
+    An index that is given such ids in the order of time fills page after page; drawn or derived ids would
+    touch a page of their own each. A UUID of version 8 (RFC 9562): 60 bits of time, 62 of the story's id.
+
+    Args:
+        at_us: microseconds since the epoch.
+        story: its correlation id, a derived or a drawn one.
+    """
+    time = (at_us >> 12 & 0xFFFF_FFFF_FFFF) << 80 | (at_us & 0xFFF) << 64
+    return UUID(int=time | _VERSION_8 | story.int & _LAST_BITS)
 
 
 def to_datetime(at_us: int) -> datetime:

@@ -130,9 +130,7 @@ BEGIN
             leaf := format('events_%s_%s', kind, lpad((low / span)::text, 6, '0'));
             CONTINUE WHEN to_regclass(leaf) IS NOT NULL OR to_regclass(leaf || '_archived') IS NOT NULL;
             EXECUTE format('CREATE TABLE %I (LIKE events_%s INCLUDING COMMENTS INCLUDING CONSTRAINTS, '
-                'PRIMARY KEY (position), UNIQUE (stream, version), '
-                'CHECK (category = %L), CHECK (position >= %s AND position < %s))',
-                leaf, kind, kind, low, low + span);
+                'PRIMARY KEY (position), UNIQUE (stream, version))', leaf, kind);
             EXECUTE format('CREATE TRIGGER never_emptied BEFORE TRUNCATE ON %I '
                 'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', leaf);
             EXECUTE format('ALTER TABLE events_%s ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',
