@@ -116,7 +116,7 @@ class Log:
         return version / (passed - begin)
 
     def beside_a_stuck_client(self, url: str) -> Case:
-        """As `append(64, 1)`, while one more client appends and stays 20 ms inside a transaction of its own."""
+        """As `append(64, 1)`, while one more client appends and stays 20 ms inside its own transaction."""
         whole = self.append(64, 1)
 
         async def case(seconds: float) -> float:

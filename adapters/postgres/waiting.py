@@ -9,7 +9,10 @@ from adapters.postgres.batch import Request
 
 
 class Waiting:
-    """A bounded queue for one reader; `asyncio.Queue` would be a twentieth of an append's cost.
+    """A bounded queue; `asyncio.Queue` would be a twentieth of an append's cost.
+
+    Of several readers that have nothing to do, the one that had something last is woken: a lone caller's
+    appends all go the same way, while the other readers sleep.
 
     Args:
         limit: requests that may wait.
@@ -18,7 +21,7 @@ class Waiting:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._requests: deque[Request] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._readers: list[asyncio.Future[None]] = []
         self._room = asyncio.Event()
 
     def __len__(self) -> int:
@@ -29,8 +32,8 @@ class Waiting:
         if len(self._requests) >= self._limit:
             return False
         self._requests.append(request)
-        if self._reader is not None:
-            self._wake()
+        if len(self._requests) == 1:
+            self.wake()
         return True
 
     async def put(self, request: Request) -> None:
@@ -39,19 +42,22 @@ class Waiting:
             self._room.clear()
             await self._room.wait()
 
-    def _wake(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None and not reader.done():
-            reader.set_result(None)
+    def wake(self) -> None:
+        """Wake a reader, if there is one that sleeps."""
+        while self._readers:
+            reader = self._readers.pop()
+            if not reader.done():  # else it was cancelled
+                reader.set_result(None)
+                return
 
-    async def first(self) -> Request:
-        """The request that waits longest; for one reader at a time."""
-        while not self._requests:
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        return self.take()
+    async def some(self) -> None:
+        """Sleep until something waits; another reader may have taken it by then."""
+        if not self._requests:
+            reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._readers.append(reader)
+            await reader
 
     def take(self) -> Request:
-        """The same, of a queue that is not empty."""
+        """The request that waits longest, of a queue that is not empty."""
         self._room.set()
         return self._requests.popleft()

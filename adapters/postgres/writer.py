@@ -172,8 +172,11 @@ class CoalescingWriter:
         batch: list[Request] = []
         try:
             while True:
+                await self._waiting.some()
                 async with self._turn:
-                    batch = await self._next_batch()
+                    batch = self._next_batch()
+                    if not batch:
+                        continue
                     flight = await self._prepared(lane, batch)
                     if flight is None:
                         await self._last.wait()
@@ -189,10 +192,10 @@ class CoalescingWriter:
                 request.resolve(LogUnavailable(_CLOSED))
             lane.lose()
 
-    async def _next_batch(self) -> list[Request]:
+    def _next_batch(self) -> list[Request]:
         """What waits, up to the limits: all of it, or half when much waits and nothing is on its way."""
-        batch = [await self._waiting.first()]
-        events, size = batch[0].count, batch[0].size
+        batch: list[Request] = []
+        events = size = 0
         waiting = len(self._waiting)
         take = waiting // 2 if waiting >= SPLIT_FROM and self._last.is_set() else waiting
         while take and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
@@ -201,6 +204,8 @@ class CoalescingWriter:
             if not request.answer.done():  # else its caller went away
                 events, size = events + request.count, size + request.size
                 batch.append(request)
+        if self._waiting:  # the other lane's, now or when this batch is on its way
+            self._waiting.wake()
         return batch
 
     async def _prepared(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
