@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,27 @@ def test_nothing_is_skipped_doubled_or_lost_though_connections_are_cut(stack: St
     assert min(report["conflicts"], report["repeats"], report["slow_transactions"]) > 0
     assert "your log is not touched" in progress
     assert "seen" in progress
+
+
+def test_ctrl_c_ends_the_writing_early_and_reports(stack: StackUrls) -> None:
+    """Whoever asked for an hour gets the figures of the minutes that were enough, from all processes."""
+    command = [sys.executable, "-m", "daybook", "selftest", "log", "--json", "--seconds", "3600"]
+    environment = os.environ | {"DAYBOOK_DATABASE_URL": stack.database_url}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stderr:
+            if " s left" in line and " 0 seen" not in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        answer, words = process.stdout.read(), process.stderr.read()
+    report = json.loads(answer.splitlines()[-1])
+    assert (process.returncode, report["passed"]) == (DONE, True), report
+    assert report["appended"] == report["seen"] > 0
+    assert report["seconds"] < 60
+    assert "Traceback" not in words
 
 
 def test_a_naive_log_is_found_out_by_the_same_harness(stack: StackUrls) -> None:

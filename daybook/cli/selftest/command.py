@@ -43,6 +43,7 @@ def log(
 
     It makes a database of its own and drops it at the end; your log is never touched. Without
     DAYBOOK_DATABASE_URL it starts embedded servers of its own in the folder `selftest` beside yours.
+    Ctrl-C ends the writing early and reports what was found until then.
     """
     from daybook.cli.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
 

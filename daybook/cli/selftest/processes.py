@@ -175,6 +175,7 @@ async def _spawn(module: str, config: dict[str, Any]) -> asyncio.subprocess.Proc
     return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", module, json.dumps(config),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us: they end when we say so, or with us
     )  # fmt: skip
 
 

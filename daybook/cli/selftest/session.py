@@ -14,7 +14,6 @@ from random import Random
 from typing import Any, Final
 
 import asyncpg
-import uvloop
 
 from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
 from adapters.postgres.migrate import migrate
@@ -26,6 +25,7 @@ from daybook.cli.selftest.saboteur import RETURN_S, Saboteur, answers
 from daybook.cli.selftest.scratch import Scratch, execute, scratch
 from daybook.cli.selftest.verdict import Found, examine_control, examine_log
 from daybook.settings import Settings
+from daybook.signals import StopRequest, run_stoppable
 from domain.errors import InvalidInput
 
 TELL_S: Final = 1.0
@@ -70,16 +70,20 @@ def run_selftest(settings: Settings, test: SelfTest) -> int:
             "--kill kills the database server, and DAYBOOK_DATABASE_URL names one of yours: unset it to use "
             "the embedded servers, or leave --kill out"
         )
-    report = uvloop.run(_run(settings, test))
-    if test.as_json:
-        print_json(report)
-    else:
-        for name, value in report.items():
-            say(f"{name.replace('_', ' '):<18} {value}")
-    return DONE if report["passed"] else NO
+
+    async def reported(stop: StopRequest) -> int:
+        report = await _run(settings, test, stop)
+        if test.as_json:
+            print_json(report)
+        else:
+            for name, value in report.items():
+                say(f"{name.replace('_', ' '):<18} {value}")
+        return DONE if report["passed"] else NO
+
+    return run_stoppable(reported)
 
 
-async def _run(settings: Settings, test: SelfTest) -> dict[str, Any]:
+async def _run(settings: Settings, test: SelfTest, stop: StopRequest) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="daybook-selftest-") as folder:
         async with scratch(settings, test.data_dir) as place:
             _tell("a database of its own; your log is not touched")
@@ -87,10 +91,10 @@ async def _run(settings: Settings, test: SelfTest) -> dict[str, Any]:
                 await execute(place.url, naive.TABLE)
             else:
                 await migrate(place.url)
-            return await _session(place, test, Path(folder))
+            return await _session(place, test, Path(folder), stop)
 
 
-async def _session(place: Scratch, test: SelfTest, folder: Path) -> dict[str, Any]:
+async def _session(place: Scratch, test: SelfTest, folder: Path, stop: StopRequest) -> dict[str, Any]:
     outcomes = Outcomes()
     saboteur = Saboteur(place.url, Random(test.seed))  # noqa: S311 - repeatable, not secret
     writers = Writers(place.url, folder, test.seed, CALLERS, control=test.control)
@@ -98,7 +102,8 @@ async def _session(place: Scratch, test: SelfTest, folder: Path) -> dict[str, An
         await writers.start(test.processes)
         started = time.monotonic()
         async with _sabotage(saboteur, place, writers, test):
-            await _watch(test, reader, writers, saboteur, started)
+            with stop.heeded():
+                await _watch(test, reader, writers, saboteur, stop.asked)
         await _back(place.url)
         await writers.stop()
         elapsed = time.monotonic() - started
@@ -131,12 +136,13 @@ async def _sabotage(
 
 
 async def _watch(
-    test: SelfTest, reader: Reader, writers: Writers, saboteur: Saboteur, started: float
+    test: SelfTest, reader: Reader, writers: Writers, saboteur: Saboteur, enough: asyncio.Event
 ) -> None:
-    """Say on standard error how it goes, until the time is over."""
-    before = 0
-    while (left_s := started + test.seconds - time.monotonic()) > 0:
-        await asyncio.sleep(min(TELL_S, left_s))
+    """Say on standard error how it goes, until the time is over or somebody has had enough."""
+    started, before = time.monotonic(), 0
+    while (left_s := started + test.seconds - time.monotonic()) > 0 and not enough.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), min(TELL_S, left_s))
         writers.check()
         seen = reader.seen
         damage = saboteur.damage
