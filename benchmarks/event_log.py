@@ -225,8 +225,7 @@ async def run(rounds: int, seconds: float) -> dict[str, object]:
         refilled = refill(database(urls.database_url, DATABASES[1]), servers[0].url, REPLAYED)
         cases = {
             **baselines(bare, library, servers[0].url, servers[1].url),
-            **ours(log),
-            "append 64 stuck": log.beside_a_stuck_client(database(urls.database_url, DATABASES[0])),
+            **ours(log, database(urls.database_url, DATABASES[0])),
             "append 64 unchained": unchained(plain.append(64, 1)),
             "relay refill": refilled,
         }
@@ -250,12 +249,13 @@ def baselines(
     }
 
 
-def ours(log: Log) -> dict[str, Case]:
+def ours(log: Log, url: str) -> dict[str, Case]:
     """What we do."""
     return {
         "append 1": log.append(1, 1),
         "append 8": log.append(8, 1),
         "append 64": log.append(64, 1),
+        "append 64 stuck": log.beside_a_stuck_client(url),
         "append 256": log.append(256, 1),
         "append 1000": log.append(1, 1_000),
         "append 1000 x4": log.append(4, 1_000),
