@@ -1,4 +1,4 @@
-"""The writer's conversation with PostgreSQL: insert a planned batch, or survey the log and then insert.
+"""The writer's conversation with PostgreSQL: insert a planned batch, or lock the head, decide and insert.
 
 The append is one statement. It compares and moves the head's row, whose lock is the fence between processes:
 a second writer waits there for the first to commit, finds another head, and writes nothing. The head cannot
@@ -28,8 +28,16 @@ from domain.errors import LogError
 COPY_FROM: Final = 400
 """Events from which a batch is copied: below it the round trips around a COPY cost more than it saves."""
 
-COPY_PART: Final = 100
-"""Events chained while as many are on their way: 50 kB, less than a socket holds."""
+COPY_PIECE: Final = 250
+COPY_PIECE_MOST: Final = 1_000
+"""Events chained while the server inserts as many. It inserts nothing before it has a thousand, or all: a
+COPY of its own for each piece lets it begin."""
+
+COPY_PIECE_BYTES: Final = 8_000_000
+"""About what a piece may hold, where events are large."""
+
+COPY_MESSAGE_BYTES: Final = 1_000_000
+"""Of one message of a COPY: the server reads each whole."""
 
 COPY_TIMEOUT_S: Final = 120.0
 """For the rows of one COPY: they take seconds on the slowest disk we know."""
@@ -87,13 +95,16 @@ SELECT true FROM moved
 """  # noqa: S608 - constants
 """The same for a lone event of a known stream: two thirds of the server's work."""
 
+_HEAD: Final = "SELECT position, hash FROM log_head WHERE single FOR UPDATE"
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
 _TRACK: Final = "SELECT advance_tracking($1, $2)"
 _CHANGED: Final = "the log changed under the fence that guards it: look for writers without it"
-_MOVE: Final = "UPDATE log_head SET position = $1, hash = $2 WHERE single"
-_REMEMBER: Final = "INSERT INTO appends SELECT * FROM unnest($1::appends[])"
+_REMEMBER_AND_MOVE: Final = """
+WITH remembered AS (INSERT INTO appends SELECT * FROM unnest($1::appends[]))
+UPDATE log_head SET position = $2, hash = $3 WHERE single
+"""
 
 EXTEND_AHEAD: Final = 10_000_000
 """Positions for which partitions are made in advance: an hour of the busiest market."""
@@ -172,11 +183,24 @@ class LogSession:
                 raise
             return False
 
-    async def write_surveyed(self, batch: Sequence[Request]) -> tuple[Known, Plan, Chain]:
-        """Survey, decide and write while holding the fence: what is decided here is certain."""
+    async def write(self, batch: Sequence[Request], believed: Known | None) -> tuple[Known, Plan, Chain]:
+        """Decide and write while holding the fence: what is decided here is certain.
+
+        Args:
+            batch: who waits.
+            believed: what may be known of the log; a survey tells what it does not, or no longer.
+        """
+        if believed is not None:
+            try:
+                return await self._write(batch, believed)
+            except asyncpg.UniqueViolationError as error:
+                if error.constraint_name != "appends_pkey":  # one of them was written long ago
+                    raise
+        return await self._write(batch, None)
+
+    async def _write(self, batch: Sequence[Request], believed: Known | None) -> tuple[Known, Plan, Chain]:
         async with self._connection.transaction():
-            known = await self._survey(batch)
-            made = plan(batch, known)
+            known, made = await self._decide(batch, believed)
             chain = Chain(made)
             if made.count >= COPY_FROM:
                 await self._copy(made, chain)
@@ -186,14 +210,52 @@ class LogSession:
                 raise LogError(_CHANGED)
             return known, made, chain
 
+    async def _decide(self, batch: Sequence[Request], believed: Known | None) -> tuple[Known, Plan]:
+        """What the batch comes to, with the head locked."""
+        if believed is not None:
+            head = await self._connection.fetchrow(_HEAD)
+            if head is not None and tuple(head) == (believed.position, believed.hash):
+                made = plan(batch, believed)
+                if not (made.unsure or made.unseen or made.fences or made.refused):
+                    return believed, made
+        known = await self._survey(batch)
+        return known, plan(batch, known)
+
     async def _copy(self, made: Plan, chain: Chain) -> None:
-        """Write a surveyed batch by COPY, which compares nothing."""
-        await self._connection.copy_to_table(
-            "events", source=_parts(made, chain), columns=COPY_COLUMNS, format="binary",
-            timeout=COPY_TIMEOUT_S,
-        )  # fmt: skip
-        await self._connection.execute(_REMEMBER, self._arrays.appends(made.accepted))
-        await self._connection.execute(_MOVE, made.position, chain.hash)
+        """Write a decided batch by COPY, which compares nothing: a piece, while the next is chained."""
+        copying: asyncio.Task[str] | None = None
+        try:
+            for piece in pieces(made.placed, _piece_size(made)):
+                rows = b"".join((COPY_BEGIN, copied(chain.links(piece)), COPY_END))
+                if copying is not None:
+                    await copying
+                copying = await self._copying(rows)
+            if copying is not None:
+                await copying
+        finally:
+            if copying is not None:
+                copying.cancel()
+        await self._connection.execute(
+            _REMEMBER_AND_MOVE, self._arrays.appends(made.accepted), made.position, chain.hash
+        )
+
+    async def _copying(self, rows: bytes) -> asyncio.Task[str]:
+        """A COPY whose rows have left: the server inserts them when it has all of them, or a thousand."""
+        left = asyncio.Event()
+
+        async def source() -> AsyncIterator[bytes]:
+            for begin in range(0, len(rows), COPY_MESSAGE_BYTES):
+                yield rows[begin : begin + COPY_MESSAGE_BYTES]
+            left.set()
+
+        copying = asyncio.create_task(
+            self._connection.copy_to_table(
+                "events", source=source(), columns=COPY_COLUMNS, format="binary", timeout=COPY_TIMEOUT_S
+            )
+        )
+        copying.add_done_callback(lambda _done: left.set())
+        await left.wait()
+        return copying
 
     async def _survey(self, batch: Sequence[Request]) -> Known:
         streams = list({append.stream for request in batch for append in request.appends})
@@ -228,13 +290,11 @@ def _appended(found: asyncpg.Record) -> dict[bytes, Appended]:
     return {append_id.bytes: Appended(first, last) for append_id, first, last in known}
 
 
-async def _parts(made: Plan, chain: Chain) -> AsyncIterator[bytes]:
-    """The rows of a COPY, a part at a time; others may run between them."""
-    yield COPY_BEGIN
-    for piece in pieces(made.placed, COPY_PART):
-        yield copied(chain.links(piece))
-        await asyncio.sleep(0)
-    yield COPY_END
+def _piece_size(made: Plan) -> int:
+    """Four pieces, if that is not too many or too few events: each is a round trip, and waits in memory."""
+    size = sum(request.size for request, _, _ in made.accepted)
+    fitting = COPY_PIECE_BYTES * made.count // max(size, 1)
+    return max(1, min(max(COPY_PIECE, made.count // 4), COPY_PIECE_MOST, fitting))
 
 
 def _lone_arguments(made: Plan, links: Sequence[Link]) -> tuple[Any, ...]:

@@ -268,7 +268,7 @@ class CoalescingWriter:
         pause = FIRST_PAUSE_S
         while batch := [request for request in batch if not request.answer.done()]:
             try:
-                await self._survey(lane, batch)
+                await self._decide(lane, batch)
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told
                 lane.lose()
@@ -301,16 +301,19 @@ class CoalescingWriter:
             _log.error("an append was refused", error=repr(reason), append_id=batch[0].append_id.hex())
             batch[0].resolve(LogError(f"the log could not take the append: {reason!r}; nothing was written"))
 
-    async def _survey(self, lane: _Lane, batch: Sequence[Request]) -> None:
+    async def _decide(self, lane: _Lane, batch: Sequence[Request]) -> None:
+        """Write a batch that is decided with the head locked."""
         session = await lane.opened()
         if self._known is None or self._known.position >= self._extend_at:
             await self._extend(session)
-        known, made, chain = await session.write_surveyed(batch)
+        known, made, chain = await session.write(batch, None if self._contended else self._known)
         self._contended = 0 < self._committed < known.position
         if self._known is None or self._contended:
             self._known = Known(0, b"", {})
+        if known is not self._known:
+            self._known.versions.update(known.versions)
         self._known.position, self._known.hash = made.position, chain.hash
-        self._known.versions.update(known.versions | made.versions)
+        self._known.versions.update(made.versions)
         self._settle(made)
 
     def _settle(self, made: Plan) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.hash_chain import GENESIS
 from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.migrate import migrate
-from adapters.postgres.rows import encode_appends
+from adapters.postgres.rows import MAX_DATA_BYTES, encode_appends
 from adapters.postgres.session import LogSession
 from commands.ports import Appended, StreamAppend
-from domain.chain import Slot
+from domain.chain import Address, Slot
 from domain.errors import ConcurrencyError, LogCorrupt, LogError, LogUnavailable, SetupError
 from domain.events import Cause
 
@@ -144,6 +145,29 @@ def _kill_postgres(folder: Path) -> None:
             process.kill()
 
 
+@pytest.mark.parametrize("count", [1, 30, 900])
+async def test_a_repeated_id_is_found_whatever_the_writer_believes(log: PostgresEventLog, count: int) -> None:
+    """At any version nothing but the id tells a repetition, and the writer does not ask for it beforehand."""
+    first_id, many = new_id(), [pool_updated(n) for n in range(count)]
+    first = await log.append([to("pool-1", *many)], append_id=first_id)
+    for _ in range(3):  # by then both connections of the writer know the stream
+        await log.append([to("pool-1", *many)], append_id=new_id())
+    again = await log.append([to("pool-1", *many)], append_id=first_id)
+    assert again == first._replace(repeated=True)
+    assert await log.head() == 4 * count
+    assert (await log.verify())[0] == 4 * count
+
+
+async def test_large_events_are_copied_in_pieces_that_fit(log: PostgresEventLog) -> None:
+    """Some of the largest size among many small ones."""
+    events = [pool_updated(n) for n in range(900)]
+    wide = replace(events[0], pool=Address("7" * (MAX_DATA_BYTES - 1_000)))
+    events[100:110] = [wide] * 10
+    await log.append([to("pool-1", *events)], append_id=new_id())
+    assert (await log.verify())[0] == 900
+    assert [record.event for record in await log.read(limit=1_000)] == events
+
+
 async def test_an_answer_lost_after_the_commit_is_found_again(
     log: PostgresEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +243,7 @@ async def test_an_append_is_given_up_after_its_time(url: str, monkeypatch: pytes
     async with await PostgresEventLog.open(url, unavailable_after_s=0.3) as log:
         id_ = new_id()
         with monkeypatch.context() as broken:
-            broken.setattr(LogSession, "write_surveyed", _unreachable)
+            broken.setattr(LogSession, "write", _unreachable)
             with pytest.raises(LogUnavailable, match="same append id"):
                 await log.append([to("pool-1")], append_id=id_)
         assert not (await log.append([to("pool-1")], append_id=id_)).repeated
@@ -232,7 +256,7 @@ async def _unreachable(*_: object) -> None:
 async def test_closing_tells_those_who_wait(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody hangs."""
     log = await PostgresEventLog.open(url)
-    monkeypatch.setattr(LogSession, "write_surveyed", _unreachable)
+    monkeypatch.setattr(LogSession, "write", _unreachable)
     waiting = asyncio.create_task(log.append([to("pool-1")], append_id=new_id()))
     await asyncio.sleep(0)
     await log.close()
