@@ -63,9 +63,9 @@ class BarePostgres:
         for connection in self._connections:
             await connection.close()
 
-    async def clear(self) -> None:
-        """Between rounds: a table that does not grow."""
-        await self._connections[0].execute("TRUNCATE bare")
+    async def clear(self, *tables: str) -> None:
+        """Between rounds: tables that do not grow."""
+        await self._connections[0].execute(f"TRUNCATE {', '.join(tables)}")
 
     def _rows(self, count: int) -> list[tuple[int, UUID, int, str, bytes]]:
         stream, first = uuid4(), self._position + 1

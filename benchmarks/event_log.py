@@ -2,9 +2,9 @@
 
     make bench NAME=event_log ARGS="--rounds 5 --secs 0.3"
 
-Every round runs all cases back to back on embedded servers with fsync on, and a ratio is the median of the
-rounds' ratios: rates say more about the machine than about us. The goals G1 to G6, G12 and G13 are the
-project's own; `relay` is the refill of an emptied JetStream.
+Every round runs all cases back to back, in an order of its own, on embedded servers with fsync on; a ratio is
+the median of the rounds' ratios: rates say more about the machine than about us. Everybody's tables are new
+in every round. The goals are the project's own; `relay` is the refill of an emptied JetStream.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib import metadata
 from pathlib import Path
+from random import Random
 from typing import Final
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -40,7 +41,7 @@ from adapters.postgres import chaining
 from adapters.postgres.codec import encode
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
-from benchmarks.bare_postgres import BarePostgres, repeat
+from benchmarks.bare_postgres import BarePostgres, Connection, repeat
 from benchmarks.jetstream_rates import publish, refill
 from benchmarks.stock_events import StockEvents
 from commands.ports import StreamAppend
@@ -90,10 +91,39 @@ GOALS: Final = [
 
 
 class Log:
-    """Our cases."""
+    """Our cases.
 
-    def __init__(self, log: PostgresEventLog) -> None:
-        self.log = log
+    Args:
+        url: of the server's first database.
+        name: of the database of this log, made by `renew`.
+    """
+
+    log: PostgresEventLog
+    client: Connection
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url = database(url, name)
+        self._server_url = url
+        self._name = name
+        self._opened = contextlib.AsyncExitStack()
+
+    async def renew(self) -> None:
+        """An empty log in a new database, with a history to replay or to deliver."""
+        await self.close()
+        owner = await asyncpg.connect(self._server_url)
+        await owner.execute(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
+        await owner.execute(f"CREATE DATABASE {self._name}")
+        await owner.close()
+        await migrate(self.url)
+        self.log = await self._opened.enter_async_context(await PostgresEventLog.open(self.url))
+        self.client = await asyncpg.connect(self.url)
+        self._opened.callback(self.client.terminate)
+        append = StreamAppend(f"pool-{uuid4().hex}", 0, [EVENT] * REPLAYED, CAUSE, 1)
+        await self.log.bulk_append([append], append_id=uuid4())
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._opened.aclose()
 
     def append(self, callers: int, size: int) -> Case:
         """So many callers at once, each appending to a stream of its own and expecting its version."""
@@ -115,12 +145,12 @@ class Log:
             passed = time.perf_counter()
         return version / (passed - begin)
 
-    def beside_a_stuck_client(self, url: str) -> Case:
+    def beside_a_stuck_client(self) -> Case:
         """As `append(64, 1)`, while one more client appends and stays 20 ms inside its own transaction."""
         whole = self.append(64, 1)
 
         async def case(seconds: float) -> float:
-            stuck = asyncio.create_task(self._stuck(url))
+            stuck = asyncio.create_task(self._stuck())
             try:
                 return await whole(seconds)
             finally:
@@ -129,18 +159,14 @@ class Log:
 
         return case
 
-    async def _stuck(self, url: str) -> None:
-        connection = await asyncpg.connect(url)
+    async def _stuck(self) -> None:
         stream = f"pool-{uuid4().hex}"
-        try:
-            for version in range(1_000_000):
-                async with connection.transaction():
-                    await connection.execute(STUCK, stream, version)
-                    append = StreamAppend(stream, version, [EVENT], CAUSE, 1)
-                    await self.log.append([append], append_id=uuid4())
-                    await asyncio.sleep(0.02)
-        finally:
-            connection.terminate()
+        for version in range(1_000_000):  # far longer than a round
+            async with self.client.transaction():
+                await self.client.execute(STUCK, stream, version)
+                append = StreamAppend(stream, version, [EVENT], CAUSE, 1)
+                await self.log.append([append], append_id=uuid4())
+                await asyncio.sleep(0.02)
 
     async def bulk(self, seconds: float) -> float:
         """10,000 new events at a time, by COPY."""
@@ -162,11 +188,6 @@ class Log:
                     passed = time.perf_counter() - begin  # stopping a read that is under way is not replaying
                     break
         return done / passed
-
-    async def fill(self, count: int) -> None:
-        """A history to replay or to deliver."""
-        append = StreamAppend(f"pool-{uuid4().hex}", 0, [EVENT] * count, CAUSE, 1)
-        await self.log.bulk_append([append], append_id=uuid4())
 
 
 class _Unhashed:
@@ -195,15 +216,6 @@ def database(url: str, name: str) -> str:
     return url.replace("/daybook?", f"/{name}?")
 
 
-async def opened(stack: contextlib.AsyncExitStack, url: str, name: str) -> PostgresEventLog:
-    """A log in a new database."""
-    owner = await asyncpg.connect(url)
-    await owner.execute(f"CREATE DATABASE {name}")
-    await owner.close()
-    await migrate(database(url, name))
-    return await stack.enter_async_context(await PostgresEventLog.open(database(url, name)))
-
-
 async def run(rounds: int, seconds: float) -> dict[str, object]:
     """All cases, interleaved; the object to print."""
     async with contextlib.AsyncExitStack() as stack:
@@ -214,22 +226,29 @@ async def run(rounds: int, seconds: float) -> dict[str, object]:
             stack.callback(server.stop)
             await server.start()
         urls = await stack.enter_async_context(attach(folder / "stack"))
-        log, relayed, plain = [Log(await opened(stack, urls.database_url, name)) for name in DATABASES]
-        for each in (log, relayed):
-            await each.fill(REPLAYED)
+        log, relayed, plain = logs = [Log(urls.database_url, name) for name in DATABASES]
+        for each in logs:
+            stack.push_async_callback(each.close)
+        await relayed.renew()
         bare = await BarePostgres.open(urls.database_url, DATA, PoolUpdated, REPLAYED)
         stack.push_async_callback(bare.close)
         library = StockEvents(urls.database_url, DATA)
         stack.callback(library.close)
-        library.fill(REPLAYED)
-        refilled = refill(database(urls.database_url, DATABASES[1]), servers[0].url, REPLAYED)
+        refilled = refill(relayed.url, servers[0].url, REPLAYED)
+
+        async def renew() -> None:
+            await bare.clear("bare", library.TABLE)
+            library.fill(REPLAYED)
+            await log.renew()
+            await plain.renew()
+
         cases = {
             **baselines(bare, library, servers[0].url, servers[1].url),
-            **ours(log, database(urls.database_url, DATABASES[0])),
+            **ours(log),
             "append 64 unchained": unchained(plain.append(64, 1)),
             "relay refill": refilled,
         }
-        return report(await measure(cases, rounds, seconds, bare), rounds, seconds)
+        return report(await measure(cases, rounds, seconds, renew), rounds, seconds)
 
 
 def baselines(
@@ -249,13 +268,13 @@ def baselines(
     }
 
 
-def ours(log: Log, url: str) -> dict[str, Case]:
+def ours(log: Log) -> dict[str, Case]:
     """What we do."""
     return {
         "append 1": log.append(1, 1),
         "append 8": log.append(8, 1),
         "append 64": log.append(64, 1),
-        "append 64 stuck": log.beside_a_stuck_client(url),
+        "append 64 stuck": log.beside_a_stuck_client(),
         "append 256": log.append(256, 1),
         "append 1000": log.append(1, 1_000),
         "append 1000 x4": log.append(4, 1_000),
@@ -265,7 +284,7 @@ def ours(log: Log, url: str) -> dict[str, Case]:
 
 
 async def measure(
-    cases: dict[str, Case], rounds: int, seconds: float, bare: BarePostgres
+    cases: dict[str, Case], rounds: int, seconds: float, renew: Callable[[], Awaitable[None]]
 ) -> dict[str, list[float]]:
     """Rates of every case in every round; a first round warms up and is not counted."""
     gc.collect()
@@ -273,9 +292,11 @@ async def measure(
     memory.collect_seldom()  # as in a service
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds + 1):
-        await bare.clear()
-        for name, case in cases.items():
-            rate = await case(seconds)
+        await renew()
+        order = list(cases)
+        Random(number).shuffle(order)  # what a case leaves to the disk falls upon another in every round
+        for name in order:
+            rate = await cases[name](seconds)
             if number:
                 rates[name].append(rate)
     return rates
@@ -312,7 +333,7 @@ def report(rates: dict[str, list[float]], rounds: int, seconds: float) -> dict[s
 def main() -> None:
     """Parse, run, print one JSON line last."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--secs", type=float, default=0.3, help="seconds of each case in each round")
     given = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

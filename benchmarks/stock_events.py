@@ -43,6 +43,8 @@ class StockEvents:
         data: the bytes of one event, where the recorder is given bytes.
     """
 
+    TABLE: Final = "application_events"
+
     def __init__(self, url: str, data: bytes) -> None:
         os.environ["PGOPTIONS"] = UNSTICK
         self._app = Application[UUID](env=_environment(url))
@@ -58,7 +60,8 @@ class StockEvents:
         self._pool.update("S" * 43, "U" * 43, 280_000_000, 10**12, 10**11, fees)
 
     def fill(self, count: int) -> None:
-        """Events to be replayed."""
+        """Events to be replayed, of a new aggregate."""
+        self._pool = Pool("raydium_cpmm")
         for _ in range(0, count, EVENTS_OF_A_SAVE):
             for _ in range(EVENTS_OF_A_SAVE):
                 self._see()
