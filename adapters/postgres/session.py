@@ -96,6 +96,9 @@ SELECT true FROM moved
 """The same for a lone event of a known stream: two thirds of the server's work."""
 
 _HEAD: Final = "SELECT position, hash FROM log_head WHERE single FOR UPDATE"
+_HOLD: Final = "SELECT FROM leases WHERE name = ANY ($1) FOR SHARE"
+"""Who takes one waits for the commit, then: a COPY cannot compare it."""
+
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
@@ -189,6 +192,9 @@ class LogSession:
         Args:
             batch: who waits.
             believed: what may be known of the log; a survey tells what it does not, or no longer.
+
+        Returns:
+            What was known of the log before, `believed` itself where that was enough; the plan; its chain.
         """
         if believed is not None:
             try:
@@ -223,44 +229,47 @@ class LogSession:
 
     async def _copy(self, made: Plan, chain: Chain) -> None:
         """Write a decided batch by COPY, which compares nothing: a piece, while the next is chained."""
-        copying: asyncio.Task[str] | None = None
+        copying: asyncio.Task[None] | None = None
         try:
             for piece in pieces(made.placed, _piece_size(made)):
                 rows = b"".join((COPY_BEGIN, copied(chain.links(piece)), COPY_END))
                 if copying is not None:
                     await copying
-                copying = await self._copying(rows)
+                left = asyncio.Event()
+                copying = asyncio.create_task(self._copy_rows(rows, left))
+                await left.wait()
             if copying is not None:
                 await copying
         finally:
-            if copying is not None:
+            if copying is not None:  # the connection is needed to roll back
                 copying.cancel()
+                await asyncio.gather(copying, return_exceptions=True)
         await self._connection.execute(
             _REMEMBER_AND_MOVE, self._arrays.appends(made.accepted), made.position, chain.hash
         )
 
-    async def _copying(self, rows: bytes) -> asyncio.Task[str]:
-        """A COPY whose rows have left: the server inserts them when it has all of them, or a thousand."""
-        left = asyncio.Event()
+    async def _copy_rows(self, rows: bytes, left: asyncio.Event) -> None:
+        """A COPY; says when its rows have left: the server inserts them when it has all, or a thousand."""
 
         async def source() -> AsyncIterator[bytes]:
             for begin in range(0, len(rows), COPY_MESSAGE_BYTES):
                 yield rows[begin : begin + COPY_MESSAGE_BYTES]
             left.set()
 
-        copying = asyncio.create_task(
-            self._connection.copy_to_table(
+        try:
+            await self._connection.copy_to_table(
                 "events", source=source(), columns=COPY_COLUMNS, format="binary", timeout=COPY_TIMEOUT_S
             )
-        )
-        copying.add_done_callback(lambda _done: left.set())
-        await left.wait()
-        return copying
+        finally:
+            left.set()
 
     async def _survey(self, batch: Sequence[Request]) -> Known:
+        """What the log says of all that the batch names, and will say until the transaction ends."""
         streams = list({append.stream for request in batch for append in request.appends})
         leases = list({request.fence.lease for request in batch if request.fence is not None})
         ids = [PgUUID(request.append_id) for request in batch]
+        if leases:
+            await self._connection.fetch(_HOLD, leases)
         found = await self._connection.fetchrow(_SURVEY, streams, ids, leases)
         if found is None:
             raise LogError("the survey of the log gave no row: run `daybook migrate`")
