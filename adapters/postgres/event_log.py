@@ -97,6 +97,7 @@ class PostgresEventLog(LogHistory):
 
     async def close(self) -> None:
         """Stop; appends that were not answered are told so."""
+        self._writer.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

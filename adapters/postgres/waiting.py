@@ -36,11 +36,10 @@ class Waiting:
             self.wake()
         return True
 
-    async def put(self, request: Request) -> None:
-        """Queue a request as soon as there is room."""
-        while not self.offer(request):
-            self._room.clear()
-            await self._room.wait()
+    async def room(self) -> None:
+        """Sleep until a request was taken; others may have filled its place by then."""
+        self._room.clear()
+        await self._room.wait()
 
     def wake(self) -> None:
         """Wake a reader, if there is one that sleeps."""

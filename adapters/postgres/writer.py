@@ -3,6 +3,7 @@
 A batch usually costs one round trip: one statement compares the head that the writer believes in, inserts and
 commits. When something is not as believed (another process appended, an append id is known, a lease moved on)
 nothing is written, and the batch is decided again on a survey of the log, taken while the head is locked.
+Large batches are decided under that lock from the start, without a survey where the head is as believed.
 
 Two lanes, each with a connection of its own, take turns: while one batch commits, the next is made ready and
 sent. It follows on a head that is not there yet, so it waits for the first at the head's row, and writes
@@ -146,7 +147,8 @@ class CoalescingWriter:
     async def _when_there_is_room(self, request: Request) -> Appended:
         try:
             async with asyncio.timeout_at(request.deadline):
-                await self._waiting.put(request)
+                while not (self._closed or self._waiting.offer(request)):
+                    await self._waiting.room()
         except TimeoutError as error:
             raise LogUnavailable(
                 f"the append queue stayed full ({QUEUE_LIMIT} waiting) for {self._patience_s} s: the "
@@ -157,21 +159,25 @@ class CoalescingWriter:
         return await request.answer
 
     async def run(self) -> None:
-        """Write batch after batch, until cancelled; then every waiting caller is told."""
+        """Write batch after batch, until closed and cancelled; then every waiting caller is told."""
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(LANES):
                     group.create_task(self._lane(_Lane(self._url)))
         finally:
-            self._closed = True
-            while self._waiting:
-                self._waiting.take().resolve(LogUnavailable(_CLOSED))
+            self.close()
+
+    def close(self) -> None:
+        """Take no append any more, and tell who waits; who is on his way is told when `run` is cancelled."""
+        self._closed = True
+        while self._waiting:
+            self._waiting.take().resolve(LogUnavailable(_CLOSED))
 
     async def _lane(self, lane: _Lane) -> None:
         """Take a batch and send it; the other lane takes the next while this one commits."""
         batch: list[Request] = []
         try:
-            while True:
+            while not self._closed:
                 await self._waiting.some()
                 async with self._turn:
                     batch = self._next_batch()
@@ -230,10 +236,7 @@ class CoalescingWriter:
                 return None
         chain = Chain(made)
         links = chain.links(made.placed)
-        known.position, known.hash = made.position, chain.hash
-        known.versions.update(made.versions)
-        if len(known.versions) > MAX_KNOWN_STREAMS:
-            known.versions.clear()
+        _follow(known, made, chain)
         after, self._last = self._last, asyncio.Event()
         return _Flight(batch, made, chain, links, after, self._last, self._failures)
 
@@ -261,12 +264,17 @@ class CoalescingWriter:
             self._failures += 1
             self._known = None
             await self._write(lane, flight.batch)
+            if self._last is not flight.settled:  # what is behind it fails too, and comes before the next
+                self._known = None
         flight.settled.set()
 
     async def _write(self, lane: _Lane, batch: Sequence[Request]) -> None:
-        """Write a batch on a survey, however often that must be tried; every request of it is answered."""
+        """Write a batch with the head locked, however often that must be tried, and answer all its requests.
+
+        Closed meanwhile, it leaves them: cancelling may have come to light as another error.
+        """
         pause = FIRST_PAUSE_S
-        while batch := [request for request in batch if not request.answer.done()]:
+        while batch := [request for request in batch if not (self._closed or request.answer.done())]:
             try:
                 await self._decide(lane, batch)
                 break
@@ -306,14 +314,13 @@ class CoalescingWriter:
         session = await lane.opened()
         if self._known is None or self._known.position >= self._extend_at:
             await self._extend(session)
-        known, made, chain = await session.write(batch, None if self._contended else self._known)
+        believed = self._known
+        known, made, chain = await session.write(batch, None if self._contended else believed)
         self._contended = 0 < self._committed < known.position
-        if self._known is None or self._contended:
-            self._known = Known(0, b"", {})
-        if known is not self._known:
-            self._known.versions.update(known.versions)
-        self._known.position, self._known.hash = made.position, chain.hash
-        self._known.versions.update(made.versions)
+        if believed is None or (believed.position, believed.hash) != (known.position, known.hash):
+            self._known = believed = Known(known.position, known.hash, {})
+        believed.versions.update(known.versions)
+        _follow(believed, made, chain)
         self._settle(made)
 
     def _settle(self, made: Plan) -> None:
@@ -340,3 +347,11 @@ class CoalescingWriter:
                 raise
             self._extend_at += EXTEND_EVERY
             _log.error("partitions could not be made ahead: make room for them", error=str(error))
+
+
+def _follow(known: Known, made: Plan, chain: Chain) -> None:
+    """Believe that a plan is in the log."""
+    known.position, known.hash = made.position, chain.hash
+    known.versions.update(made.versions)
+    if len(known.versions) > MAX_KNOWN_STREAMS:
+        known.versions.clear()
