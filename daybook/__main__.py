@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-
-STOPPED = 130
-"""Exit code of a command that was stopped with Ctrl-C, as a shell says it: 128 and the signal's number."""
 
 
 def main() -> None:
     """Load the command line, which takes a second, and run it."""
     try:
         from daybook.cli.main import main as run  # noqa: PLC0415 - here it can be interrupted in peace
+
+        run()
     except KeyboardInterrupt:
-        sys.exit(STOPPED)
-    run()
+        sys.exit(128 + signal.SIGINT)  # as a shell says it
 
 
 if __name__ == "__main__":

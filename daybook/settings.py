@@ -115,15 +115,22 @@ def load_settings(**overrides: object) -> Settings:
     """Read the settings: `overrides` (the command line) win over the environment, which wins over `.env`.
 
     Raises:
-        SetupError: an unknown setting or a value that does not fit, named with what to do.
+        SetupError: an unknown setting or a value that does not fit, named with what to do; a folder of
+            embedded servers on the command line though another database is set.
     """
     _refuse_unknown(os.environ)
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type] # pydantic checks them
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type] # pydantic checks them
     except ValidationError as error:
         raise SetupError(_explain(error)) from None
     except SettingsError as error:
         raise SetupError(_explain_json(error)) from None
+    if overrides.get("data_dir") is not None and settings.database_url is not None:
+        raise SetupError(
+            f"--data-dir names the embedded servers of {settings.data_dir}, and DAYBOOK_DATABASE_URL another "
+            "database: leave one of them out"
+        )
+    return settings
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:

@@ -11,8 +11,8 @@ from typing import Final
 
 import uvloop
 
-STOPPED: Final = 1
-"""Exit code of a command that was stopped before it had an answer."""
+STOPPED: Final = 128 + signal.SIGINT
+"""Exit code of a command that was stopped before it had an answer, as a shell says it of Ctrl-C."""
 
 
 class StopRequest:

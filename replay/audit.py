@@ -237,7 +237,8 @@ class Verifier:
         if checkpoint.public_key != self._public_key:
             raise LogCorrupt(
                 kept.size,
-                f"its checkpoint is signed by {checkpoint.public_key.hex()}, which is not the auditor's key",
+                f"its checkpoint is signed by {checkpoint.public_key.hex()}, not by the auditor's key "
+                f"{self._public_key.hex()} (unless another key's file was named: then name the right one)",
             )
         if not self._is_signed(checkpoint):
             raise LogCorrupt(kept.size, "the signature of its checkpoint does not verify")

@@ -199,7 +199,12 @@ def consistency(
 def check_proof(
     file: Annotated[Path, typer.Argument(help="A document of `prove` or `consistency`.")],
     *,
-    public_key: PublicKey = None,
+    public_key: Annotated[
+        str | None,
+        typer.Option(
+            help="The auditor's published key, in hexadecimal. Without it the signer is named: compare."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check a proof by itself: no database, no network; exit code 1 when it does not hold."""

@@ -69,6 +69,10 @@ def retry(letter_id: Id, *, data_dir: DataDir = None, as_json: JsonFlag = False)
 @dlq_app.command()
 def drop(letter_id: Id, *, reason: Reason, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Leave the event out for good, and keep the reason; the event stays in the log."""
+    if not reason.strip():
+        raise InvalidInput(
+            "--reason is empty: say why this event may be left out; it is kept with the letter"
+        )
     asyncio.run(_drop(load_settings(data_dir=data_dir), letter_id, reason))
     _decided(letter_id, "dropped", as_json=as_json)
 

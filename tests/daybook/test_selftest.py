@@ -63,6 +63,7 @@ def test_ctrl_c_ends_the_writing_early_and_reports(stack: StackUrls) -> None:
     report = json.loads(answer.splitlines()[-1])
     assert (process.returncode, report["passed"]) == (DONE, True), report
     assert report["appended"] == report["seen"] > 0
+    assert report["ended_early"]
     assert report["seconds"] < 60
     assert "Traceback" not in words
 

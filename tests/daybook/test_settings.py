@@ -35,6 +35,16 @@ def test_an_unknown_setting_is_refused_with_the_name_it_resembles(monkeypatch: p
         load_settings()
 
 
+def test_a_folder_of_servers_and_another_database_are_not_both_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the two would be ignored without a word, and the answer come from the wrong log."""
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://here/log")
+    assert load_settings().database_url is not None
+    with pytest.raises(SetupError, match="--data-dir names the embedded servers of"):
+        load_settings(data_dir=tmp_path)
+
+
 def test_an_unknown_setting_in_the_env_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DAYBOOK_MAXIMUM_LOSS=1\n")
     with pytest.raises(SetupError, match="MAXIMUM_LOSS"):

@@ -48,4 +48,4 @@ def log(
     from daybook.cli.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
 
     test = SelfTest(seconds, processes, kill, control is not None, seed, data_dir, as_json)
-    raise typer.Exit(run_selftest(load_settings(), test))
+    raise typer.Exit(run_selftest(load_settings(data_dir=data_dir), test))

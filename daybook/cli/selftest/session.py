@@ -209,6 +209,7 @@ def _report(
         "stream_gaps": found.gaps,
         "chain": found.chain,
         "processes": test.processes,
+        "ended_early": elapsed < test.seconds,
         "seconds": round(elapsed, 1),
         "events_per_second": round(found.appended / elapsed),
         "seed": test.seed,

@@ -220,7 +220,7 @@ async def test_an_altered_checkpoint_is_found(audited: Audited, change: str) -> 
 
 
 async def test_a_checkpoint_of_another_key_does_not_count(audited: Audited) -> None:
-    with pytest.raises(LogCorrupt, match="not the auditor's key"):
+    with pytest.raises(LogCorrupt, match="not by the auditor's key"):
         await audited.verifier(bytes(32)).verify()
 
 
