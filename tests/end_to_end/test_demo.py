@@ -150,7 +150,7 @@ def test_a_demo_stopped_while_it_starts_leaves_nothing_running(tmp_path: Path) -
     assert process.stdout.readline().startswith("starting")
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, "stopped before it was done" in said) == (1, True), said
+    assert (process.returncode, "stopped before it was done" in said) == (130, True), said
     left = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
     assert not [command for command in left if str(folder) in command]
 
