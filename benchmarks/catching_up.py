@@ -93,9 +93,9 @@ class _Counting(FoldSource):
 
     events = 0
 
-    async def read(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the port says
-        page = await super().read(*arguments, **options)
-        self.events += len(page)
+    async def fetch(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the port says
+        page = await super().fetch(*arguments, **options)
+        self.events += page.count
         return page
 
 

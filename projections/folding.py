@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -44,7 +45,7 @@ LETTERS: Final = 100_000
 """Dead letters looked at: a read model with more of them has no use for one by one."""
 
 _TURNS: Final = 4
-"""Of the event loop until a statement has left."""
+"""Of the event loop until a write has left, so that the server works on it while the next page folds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +55,6 @@ class _Unfoldable(ProjectionError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
-
-
-async def under_way() -> None:
-    """Let a statement leave that was begun, so that the server works on it while a page folds."""
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
 
 
 class Folding:
@@ -122,32 +117,22 @@ class Folding:
             CheckpointMoved, ProjectionPaused: the commit was refused.
             ReadStoreUnavailable, LogUnavailable: a database is away; what was committed stays.
         """
-        page: asyncio.Task[Sequence[FoldEvent]] | None = None
-        limit = min(PAGE, batch)
+        topics, limit = self._projection.topics, min(PAGE, batch)
         try:
-            while self._folded < head:
-                events = await (page or self._page(self._folded, head, limit))
-                last = events[-1].position if len(events) == limit else head
-                page = self._page(last, head, limit) if last < head else None
-                await under_way()
-                await self._pass(events, last)
-                if self._absorbed >= batch:
-                    await self._write()
+            async with aclosing(self._source.pages(self._folded, head, topics=topics, limit=limit)) as pages:
+                async for events, last in pages:
+                    await self._pass(events, last)
+                    if self._absorbed >= batch:
+                        await self._write()
             await self.flush()
         finally:
-            await self._leave(page)
+            await self._leave()
 
-    def _page(self, after: int, head: int, limit: int) -> asyncio.Task[Sequence[FoldEvent]]:
-        read = self._source.read(after, limit, through=head, topics=self._projection.topics)
-        return asyncio.ensure_future(read)
-
-    async def _leave(self, page: asyncio.Task[Sequence[FoldEvent]] | None) -> None:
+    async def _leave(self) -> None:
         """Leave no task behind."""
-        tasks = [task for task in (page, self._writing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
 
     async def absorb(self, events: Sequence[FoldEvent], through: int) -> None:
         """Fold `events`, write them and move the checkpoint to `through`.
@@ -159,7 +144,7 @@ class Folding:
             await self._pass(events, through)
             await self.flush()
         finally:
-            await self._leave(None)
+            await self._leave()
 
     async def _pass(self, events: Sequence[FoldEvent], through: int) -> None:
         """Fold `events`, to be written; those at or below the checkpoint are duplicates."""
@@ -223,7 +208,8 @@ class Folding:
         if len(self._rows) > KEPT_ROWS:
             await self._written()
             self._rows, self._seen = {}, set()
-        await under_way()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     async def _written(self) -> None:
         if self._writing is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import msgspec
 
 from domain.errors import ProjectionError
-from projections.folding import LETTERS, PAGE, under_way
+from projections.folding import LETTERS, PAGE
 from projections.ports import (
     EventSource,
     FoldEvent,
@@ -128,7 +127,7 @@ async def fold_from_nothing(
         LogUnavailable: the log is away.
     """
     rows = Rows()
-    async with aclosing(_pages(projection, source, through)) as pages:
+    async with aclosing(source.pages(0, through, topics=projection.topics, limit=PAGE)) as pages:
         async for events, after in pages:
             for event in events:
                 if event.position not in skipped:
@@ -143,29 +142,6 @@ async def fold_from_nothing(
     for (table, key), row in rows.fetched.items():
         made.setdefault(table, {})[key] = row
     return made
-
-
-async def _pages(
-    projection: Projection, source: EventSource, through: int
-) -> AsyncGenerator[tuple[Sequence[FoldEvent], int], None]:
-    """Pages of events, and the position each goes through; the next one is read while one is folded."""
-    after = 0
-    ahead: asyncio.Future[Sequence[FoldEvent]] | None = None
-    try:
-        while after < through:
-            read = ahead or source.read(after, PAGE, through=through, topics=projection.topics)
-            events = await read
-            after = events[-1].position if len(events) == PAGE else through
-            if after < through:
-                ahead = asyncio.ensure_future(
-                    source.read(after, PAGE, through=through, topics=projection.topics)
-                )
-                await under_way()
-            yield events, after
-    finally:
-        if ahead is not None:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _fold_one(projection: Projection, rows: Rows, event: FoldEvent) -> None:

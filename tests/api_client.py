@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+from list_log import ListLog
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app
 from api.services import ApiServices, HealthCheck
 from projections import opportunities, pnl, stories, trade_history, wallet_balances
-from projections.ports import EventReader, ReadStore
+from projections.ports import ReadStore
 from projections.runner import ProjectionRunner
 
 MODELS = tuple(module.READ_MODEL for module in (wallet_balances, pnl, trade_history, opportunities, stories))
@@ -45,7 +46,7 @@ class Client:
 
 @asynccontextmanager
 async def client_of(
-    log: EventReader,
+    log: ListLog,
     store: ReadStore,
     *,
     fold: bool = True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 
 from domain.events import RecordedEvent
 
@@ -32,6 +32,15 @@ class ListLog:
         stop = len(self.events) if through is None else through
         found = (e for e in self.events[after:stop] if topics is None or e.topic in topics)
         return [event for _, event in zip(range(limit), found, strict=False)]
+
+    async def pages(
+        self, after: int, through: int, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncGenerator[tuple[list[RecordedEvent], int]]:
+        """As the port says."""
+        while after < through:
+            events = await self.read(after, limit, through=through, topics=topics)
+            after = events[-1].position if len(events) == limit else through
+            yield events, after
 
     async def read_stream(
         self, stream: str, after_version: int = 0, limit: int = 10_000

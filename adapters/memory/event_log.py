@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from itertools import islice
 from uuid import UUID
 
 from adapters.memory.leases import MemoryLeases
@@ -13,6 +14,7 @@ from adapters.postgres.doorbell import Doorbell
 from adapters.postgres.following import follow
 from adapters.postgres.hash_chain import GENESIS, ChainWalk
 from adapters.postgres.history import BEGINNING, ROOT_WINDOW, TimeMark
+from adapters.postgres.paging import Fetched, pages
 from adapters.postgres.rows import StoredEvent, encode_appends
 from commands.ports import Appended, Fence, StreamAppend
 from domain.events import RecordedEvent
@@ -72,13 +74,28 @@ class MemoryEventLog:
         topics: Collection[str] | None = None,
     ) -> list[RecordedEvent]:
         """See `commands.ports.EventLog.read`."""
-        found: list[RecordedEvent] = []
-        for row in self._rows[after : through if through is None else max(through, 0)]:
-            if len(found) == limit:
-                break
-            if topics is None or row.topic in topics:
-                found.append(row.recorded())
-        return found
+        return (await self.fetch(after, limit, through=through, topics=topics)).events()
+
+    async def fetch(
+        self,
+        after: int,
+        limit: int,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> Fetched[RecordedEvent]:
+        """As `read`, not yet decoded."""
+        rows = self._rows[after : through if through is None else max(through, 0)]
+        wanted = (row for row in rows if topics is None or row.topic in topics)
+        found = list(islice(wanted, limit))
+        last = found[-1].position if found else after
+        return Fetched(len(found), last, lambda: [row.recorded() for row in found])
+
+    def pages(
+        self, after: int, through: int, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncGenerator[tuple[list[RecordedEvent], int]]:
+        """See `projections.ports.EventSource.pages`."""
+        return pages(self, after, through, topics, limit)
 
     async def read_stream(
         self, stream: str, after_version: int = 0, limit: int = 10_000

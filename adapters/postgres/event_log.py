@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -18,6 +19,7 @@ from adapters.postgres.envelopes import END, ENVELOPE, enveloped, page_query
 from adapters.postgres.following import POLL_S, follow
 from adapters.postgres.hash_chain import ChainWalk
 from adapters.postgres.history import LogHistory
+from adapters.postgres.paging import Fetched, pages
 from adapters.postgres.ringing import Ringing
 from adapters.postgres.rows import (
     COLUMNS,
@@ -152,13 +154,31 @@ class PostgresEventLog(LogHistory):
         topics: Collection[str] | None = None,
     ) -> list[RecordedEvent]:
         """See `commands.ports.EventLog.read`."""
+        return (await self.fetch(after, limit, through=through, topics=topics)).events()
+
+    async def fetch(
+        self,
+        after: int,
+        limit: int,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> Fetched[RecordedEvent]:
+        """As `read`, not yet decoded."""
         found = await self._page(after, limit, through, topics, ENVELOPE)
         last = found[-1][0] if found else after
         whole = is_complete(len(found), last, after, limit, through, topics)
         if whole or not await self.shelf.overlapping(after, END if through is None else through):
-            return enveloped(found)
+            return Fetched(len(found), last, partial(enveloped, found))
         rows = await self.read_rows(after, limit, through=through, topics=topics)
-        return [row.recorded() for row in rows]
+        last = rows[-1].position if rows else after
+        return Fetched(len(rows), last, lambda: [row.recorded() for row in rows])
+
+    def pages(
+        self, after: int, through: int, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncGenerator[tuple[list[RecordedEvent], int]]:
+        """See `projections.ports.EventSource.pages`."""
+        return pages(self, after, through, topics, limit)
 
     async def read_rows(
         self,

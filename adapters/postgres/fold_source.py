@@ -6,7 +6,7 @@ datetime. A fold needs the facts alone, so it gets them as the decoder's own str
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from typing import Any
 
 from adapters.postgres.connections import explained
@@ -14,6 +14,7 @@ from adapters.postgres.envelopes import Columns, Facts, Kind, enveloped, one_by_
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.following import follow
 from adapters.postgres.lean import lean
+from adapters.postgres.paging import Fetched, pages
 from domain.errors import DecodeError
 from domain.events import EVENT_TYPES
 from projections.ports import FoldEvent, Projection
@@ -55,12 +56,37 @@ class FoldSource:
         Raises:
             LogUnavailable: the database does not answer.
         """
+        return (await self.fetch(after, limit, through=through, topics=topics)).events()
+
+    async def fetch(
+        self,
+        after: int,
+        limit: int,
+        *,
+        through: int | None = None,
+        topics: Collection[str] | None = None,
+    ) -> Fetched[FoldEvent]:
+        """As `read`, not yet decoded."""
         if topics is None or any(topic.startswith("market.") for topic in topics):
-            return [*await self._log.read(after, limit, through=through, topics=topics)]
+            whole = await self._log.fetch(after, limit, through=through, topics=topics)
+            return Fetched(whole.count, whole.last, lambda: [*whole.events()])
         query, arguments = page_query(after, through, limit, topics)
         with explained():
             rows = await self._log.pool.fetch(query, *arguments)
-        return [*enveloped(rows, lambda kind: self._facts.get(kind, _whole))]
+        return Fetched(len(rows), rows[-1][0] if rows else after, lambda: [*enveloped(rows, self._facts_of)])
+
+    def _facts_of(self, kind: Kind) -> Facts:
+        return self._facts.get(kind, _whole)
+
+    def pages(
+        self, after: int, through: int, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncGenerator[tuple[list[FoldEvent], int]]:
+        """See `projections.ports.EventSource.pages`.
+
+        Raises:
+            LogUnavailable: the database does not answer.
+        """
+        return pages(self, after, through, topics, limit)
 
     async def head(self) -> int:
         """The newest position; 0 for an empty log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from domain.events import RecordedEvent
@@ -21,6 +21,15 @@ class EventSource(Protocol):
         topics: Collection[str] | None = None,
     ) -> Sequence[FoldEvent]:
         """Up to `limit` events with `after` < position (<= `through`), in position order."""
+        ...
+
+    def pages(
+        self, after: int, through: int, *, topics: Collection[str] | None = None, limit: int = 500
+    ) -> AsyncGenerator[tuple[Sequence[FoldEvent], int]]:
+        """The events with `after` < position <= `through`: pages, and the position each is complete through.
+
+        While a page is folded the log fetches the next.
+        """
         ...
 
     async def head(self) -> int:
