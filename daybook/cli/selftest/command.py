@@ -28,7 +28,8 @@ def root() -> None:
 def log(
     *,
     seconds: Annotated[int, typer.Option(min=1, max=604_800, help="How long to write.")] = 10,
-    processes: Annotated[int, typer.Option(min=1, max=16, help="Writing processes, four callers each.")] = 4,
+    processes: Annotated[int, typer.Option(min=1, max=16, help="Writing processes.")] = 4,
+    callers: Annotated[int, typer.Option(min=1, max=256, help="Callers in each of them.")] = 4,
     kill: Annotated[
         bool, typer.Option("--kill", help="Kill -9 PostgreSQL and writers, too (embedded servers only).")
     ] = False,
@@ -47,5 +48,5 @@ def log(
     """
     from daybook.cli.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
 
-    test = SelfTest(seconds, processes, kill, control is not None, seed, data_dir, as_json)
+    test = SelfTest(seconds, processes, callers, kill, control is not None, seed, data_dir, as_json)
     raise typer.Exit(run_selftest(load_settings(data_dir=data_dir), test))

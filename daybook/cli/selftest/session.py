@@ -31,9 +31,6 @@ from domain.errors import InvalidInput
 TELL_S: Final = 1.0
 """Between two lines of progress."""
 
-CALLERS: Final = 4
-"""In each writing process."""
-
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
@@ -42,6 +39,7 @@ class SelfTest:
     Attributes:
         seconds: how long writers write.
         processes: how many of them.
+        callers: in each process.
         kill: whether servers and writers are killed -9 besides connections.
         control: whether the naive log runs in the place of ours.
         seed: of all choices.
@@ -51,6 +49,7 @@ class SelfTest:
 
     seconds: int
     processes: int
+    callers: int
     kill: bool
     control: bool
     seed: int
@@ -97,7 +96,7 @@ async def _run(settings: Settings, test: SelfTest, stop: StopRequest) -> dict[st
 async def _session(place: Scratch, test: SelfTest, folder: Path, stop: StopRequest) -> dict[str, Any]:
     outcomes = Outcomes()
     saboteur = Saboteur(place.url, Random(test.seed))  # noqa: S311 - repeatable, not secret
-    writers = Writers(place.url, folder, test.seed, CALLERS, control=test.control)
+    writers = Writers(place.url, folder, test.seed, test.callers, control=test.control)
     async with Reader(place.url, control=test.control) as reader, writers:
         await writers.start(test.processes)
         started = time.monotonic()
@@ -209,6 +208,7 @@ def _report(
         "stream_gaps": found.gaps,
         "chain": found.chain,
         "processes": test.processes,
+        "callers": test.callers,
         "ended_early": elapsed < test.seconds,
         "seconds": round(elapsed, 1),
         "events_per_second": round(found.appended / elapsed),
