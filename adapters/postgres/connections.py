@@ -82,6 +82,17 @@ async def open_pool(database_url: str, size: int = POOL_SIZE) -> asyncpg.Pool[as
         return await asyncpg.create_pool(database_url, min_size=0, max_size=size, **options)
 
 
+@contextmanager
+def opening(connection: asyncpg.Connection[asyncpg.Record]) -> Iterator[None]:
+    """What a new connection is told before its first use; it is dropped when that fails or is cancelled."""
+    try:
+        with explained():
+            yield
+    except BaseException:
+        connection.terminate()
+        raise
+
+
 async def no_reset(_connection: object) -> None:
     """What a session is given it gives back itself, so returning a connection needs no further statement."""
 

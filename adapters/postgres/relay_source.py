@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
-from adapters.postgres.connections import connect, explained
+from adapters.postgres.connections import connect, explained, opening
 from adapters.postgres.doorbell import Doorbell, wait
 from adapters.postgres.ringing import CHANNEL
 from adapters.postgres.rows import COLUMNS, StoredEvent
@@ -64,9 +64,10 @@ class RelaySource:
         Raises:
             SetupError, LogUnavailable: as the log.
         """
-        source = cls(await connect(database_url))
-        with explained():
-            await source._connection.add_listener(CHANNEL, lambda *_notice: source._bell.ring())
+        connection = await connect(database_url)
+        source = cls(connection)
+        with opening(connection):
+            await connection.add_listener(CHANNEL, lambda *_notice: source._bell.ring())
         return source
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from adapters.postgres.batch import Known, Plan, Request, plan
 from adapters.postgres.chaining import Chain, Link, pieces
-from adapters.postgres.connections import connect, explained
+from adapters.postgres.connections import connect, opening
 from adapters.postgres.wire import COPY_BEGIN, COPY_COLUMNS, COPY_END, RowArrays, copied, speak
 from commands.ports import Appended
 from domain.errors import LogError
@@ -138,7 +138,7 @@ class LogSession:
             LogUnavailable: no server answers.
         """
         connection = await connect(database_url)
-        with explained():
+        with opening(connection):
             arrays = await speak(connection)
             # Its plan depends on nothing it is given, and planning costs more than executing.
             await connection.execute("SET plan_cache_mode = force_generic_plan")
