@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import asyncpg
@@ -12,7 +13,6 @@ from waiting import until
 from adapters.postgres.migrate import migrate
 from adapters.postgres.relay_source import RelaySource
 from adapters.postgres.session import LogSession
-from domain.errors import SetupError
 
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -29,19 +29,15 @@ async def cancelled(*_arguments: object) -> NoReturn:
     raise asyncio.CancelledError
 
 
-async def test_a_session_of_a_database_without_a_log_is_dropped(database: str) -> None:
-    """Nothing of the log is there to speak of."""
-    with pytest.raises(SetupError, match="daybook migrate"):
-        await LogSession.open(database)
-    await until(lambda: nobody_connected(database))
-
-
-async def test_a_relay_that_is_stopped_while_it_connects_drops_its_connection(
-    database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("opened", "step"), [(LogSession.open, "prepare"), (RelaySource.open, "add_listener")]
+)
+async def test_who_is_stopped_while_he_opens_drops_his_connection(
+    opened: Callable[[str], Awaitable[object]], step: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has connected, and does not listen yet."""
+    """He has connected, and is not ready yet."""
     await migrate(database)
-    monkeypatch.setattr(asyncpg.Connection, "add_listener", cancelled)
+    monkeypatch.setattr(asyncpg.Connection, step, cancelled)
     with pytest.raises(asyncio.CancelledError):
-        await RelaySource.open(database)
+        await opened(database)
     await until(lambda: nobody_connected(database))
