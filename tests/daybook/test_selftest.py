@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from adapters.embedded.stack import StackUrls
+from adapters.postgres.migrate import migrate
 from daybook.cli.output import BAD_INPUT, DONE, NO
+from daybook.cli.selftest.scratch import execute
 
 pytestmark = pytest.mark.timeout(180)  # six processes that load daybook, and up to two server restarts
 
@@ -97,3 +100,42 @@ def test_a_server_of_the_users_is_never_killed(stack: StackUrls) -> None:
     code, report, _ = selftest("--kill", database_url=stack.database_url)
     assert code == BAD_INPUT
     assert "unset it" in report["error"]
+
+
+async def test_a_writer_whose_work_fails_ends_though_nobody_told_it_to(database: str, tmp_path: Path) -> None:
+    """It says why; the self-test would wait for it in vain."""
+    await migrate(database)
+    await execute(database, "DROP TABLE appends CASCADE")
+    config = {
+        "url": database,
+        "name": "w0",
+        "callers": 2,
+        "seed": 1,
+        "outcomes": str(tmp_path / "w0.outcomes"),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "daybook.cli.selftest.writer", json.dumps(config),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    words = await asyncio.wait_for(process.stderr.read(), 60)  # its standard input stays open
+    assert b"appends" in words
+    assert await process.wait() != 0
+
+
+def test_a_second_one_on_the_same_servers_is_refused(tmp_path: Path) -> None:
+    """It would take the kills of the first for faults of the log."""
+    place = ("--data-dir", str(tmp_path), "--processes", "1")
+    command = [sys.executable, "-m", "daybook", "selftest", "log", "--json", "--seconds", "3600", *place]
+    environment = {name: value for name, value in os.environ.items() if name != "DAYBOOK_DATABASE_URL"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as first:
+        assert first.stderr is not None
+        assert "your log is not touched" in first.stderr.readline()
+        code, said, _ = selftest("--seconds", "1", *place)
+        first.send_signal(signal.SIGINT)
+        first.communicate()
+    assert code == BAD_INPUT
+    assert "another self-test runs in" in said["error"]
+    assert first.returncode == DONE

@@ -43,10 +43,10 @@ def log(
     """Write from several processes, cut and kill; prove that a reader misses, doubles and reorders nothing.
 
     It makes a database of its own and drops it at the end; your log is never touched. Without
-    DAYBOOK_DATABASE_URL it starts embedded servers of its own in the folder `selftest` beside yours.
+    DAYBOOK_DATABASE_URL it starts embedded servers of its own in the folder `selftest` of the data folder.
     Ctrl-C ends the writing early and reports what was found until then.
     """
     from daybook.cli.selftest.session import SelfTest, run_selftest  # noqa: PLC0415 - only this command needs it
 
-    test = SelfTest(seconds, processes, callers, kill, control is not None, seed, data_dir, as_json)
+    test = SelfTest(seconds, processes, callers, kill, control is not None, seed, as_json)
     raise typer.Exit(run_selftest(load_settings(data_dir=data_dir), test))

@@ -22,6 +22,7 @@ import uvloop
 
 from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S
 from daybook.cli.output import print_json
+from daybook.cli.selftest.orders import until_told_to_end
 from daybook.cli.selftest.outcomes import Notebook
 
 TABLE: Final = """
@@ -72,8 +73,7 @@ async def write(config: dict[str, Any]) -> None:
         *(_call(config, f"{config['name']}-{n}", notebook, ending) for n in range(config["callers"]))
     )
     print_json({"ready": True})
-    closed = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await asyncio.wait({work, closed}, return_when=asyncio.FIRST_COMPLETED)
+    await until_told_to_end(work)
     ending.set()
     await asyncio.wait_for(work, COMMAND_TIMEOUT_S)
 

@@ -21,6 +21,7 @@ import uvloop
 
 from daybook.cli.output import configure_logging, print_json
 from daybook.cli.selftest import naive
+from daybook.cli.selftest.orders import orders
 from daybook.cli.selftest.writer import opened
 
 TELL_S: Final = 0.25
@@ -95,7 +96,7 @@ async def read(config: dict[str, Any]) -> None:
     taking = asyncio.create_task(_take(source, tally))
     telling = asyncio.create_task(_tell(tally))
     try:
-        end = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        end = await (await orders()).readline()
         await _until(int(end or 0), tally, taking)
     finally:
         for task in (taking, telling):

@@ -28,7 +28,7 @@ WRITER_EVERY_S: Final = (1.0, 4.0)
 """Between two kills of a writing process."""
 
 HOLD_FENCE_S: Final = 0.02
-"""A stranger that takes the log's own lock and sits on it: every writer must wait for it."""
+"""A stranger that locks the log's head and sits on it: every writer must wait for it."""
 
 HOLD_TRANSACTION_S: Final = 0.5
 """A client that has written something, keeps its transaction open, and holds its connection."""
@@ -40,7 +40,7 @@ COMMAND_TIMEOUT_S: Final = 10.0
 _CONNECTIONS: Final = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'daybook'"
 )
-_FENCE: Final = "SELECT pg_advisory_xact_lock(hashtext('daybook.append'))"
+_FENCE: Final = "SELECT FROM log_head WHERE single FOR UPDATE"
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class Saboteur:
         await self._again_and_again(cut)
 
     async def hold_the_fence(self) -> None:
-        """A stranger takes the lock every append needs, and keeps it for 20 ms, until cancelled."""
+        """A stranger locks the row every append moves, and keeps it for 20 ms, until cancelled."""
 
         async def hold(connection: asyncpg.Connection[asyncpg.Record]) -> None:
             while True:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,26 +37,40 @@ class Scratch:
 
 
 @contextlib.asynccontextmanager
-async def scratch(settings: Settings, data_dir: Path | None) -> AsyncIterator[Scratch]:
+async def scratch(settings: Settings) -> AsyncIterator[Scratch]:
     """An empty database: on DAYBOOK_DATABASE_URL where that is set, else on embedded servers of its own.
 
     Args:
-        settings: name the user's server, if there is one.
-        data_dir: the folder of the embedded servers; none means `selftest` in the settings' folder.
+        settings: name the user's server, if there is one, and the folder in whose folder `selftest` the
+            embedded servers are.
 
     Raises:
-        SetupError: no database can be made there.
+        SetupError: no database can be made there, or another self-test is at work there.
         LogUnavailable: no server answers.
     """
     if settings.database_url is not None:
         async with _database(settings.database_url) as url:
             yield Scratch(url, None)
         return
-    folder = data_dir or settings.data_dir / "selftest"
+    folder = settings.data_dir / "selftest"
     async with attach(folder) as urls:
-        await _drop_left_over(urls.database_url)
-        async with _database(urls.database_url) as url:
-            yield Scratch(url, folder)
+        with _alone(folder):
+            await _drop_left_over(urls.database_url)
+            async with _database(urls.database_url) as url:
+                yield Scratch(url, folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two on the same servers would take each other's kills for the log's faults."""
+    with (folder / "selftest.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SetupError(
+                f"another self-test runs in {folder}: wait for it, or name another folder with --data-dir"
+            ) from None
+        yield
 
 
 @contextlib.asynccontextmanager

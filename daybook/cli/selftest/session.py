@@ -43,7 +43,6 @@ class SelfTest:
         kill: whether servers and writers are killed -9 besides connections.
         control: whether the naive log runs in the place of ours.
         seed: of all choices.
-        data_dir: of the embedded servers; none means the settings' folder.
         as_json: whether the report is one JSON object.
     """
 
@@ -53,7 +52,6 @@ class SelfTest:
     kill: bool
     control: bool
     seed: int
-    data_dir: Path | None = None
     as_json: bool = False
 
 
@@ -84,7 +82,7 @@ def run_selftest(settings: Settings, test: SelfTest) -> int:
 
 async def _run(settings: Settings, test: SelfTest, stop: StopRequest) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="daybook-selftest-") as folder:
-        async with scratch(settings, test.data_dir) as place:
+        async with scratch(settings) as place:
             _tell("a database of its own; your log is not touched")
             if test.control:
                 await execute(place.url, naive.TABLE)

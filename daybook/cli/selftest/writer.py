@@ -20,6 +20,7 @@ import uvloop
 
 from adapters.postgres.event_log import PostgresEventLog
 from daybook.cli.output import configure_logging, print_json
+from daybook.cli.selftest.orders import until_told_to_end
 from daybook.cli.selftest.outcomes import Notebook
 from daybook.cli.selftest.workload import Caller, Step
 from domain.errors import ConcurrencyError, LogUnavailable
@@ -45,8 +46,7 @@ async def write(config: dict[str, Any]) -> None:
         ]
         work = asyncio.gather(*(_call(log, caller, notebook, ending) for caller in callers))
         print_json({"ready": True})
-        closed = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        await asyncio.wait({work, closed}, return_when=asyncio.FIRST_COMPLETED)
+        await until_told_to_end(work)
         ending.set()
         await asyncio.wait_for(work, FINISH_S)
 
