@@ -11,6 +11,8 @@ from typing import Final
 
 import uvloop
 
+from adapters.postgres.lost_copies import keep_quiet_about_lost_copies
+
 STOPPED: Final = 128 + signal.SIGINT
 """Exit code of a command that was stopped before it had an answer, as a shell says it of Ctrl-C."""
 
@@ -48,6 +50,8 @@ def run_stoppable(main: Callable[[StopRequest], Awaitable[int]]) -> int:
     """Run `main` until it returns its exit code, or a signal ends it; what it opened is closed either way."""
 
     async def stoppable() -> int:
+        keep_quiet_about_lost_copies()
+
         async def body() -> int:
             return await main(stop)
 

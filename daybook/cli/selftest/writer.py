@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.lost_copies import keep_quiet_about_lost_copies
 from daybook.cli.output import configure_logging, print_json
 from daybook.cli.selftest.orders import until_told_to_end
 from daybook.cli.selftest.outcomes import Notebook
@@ -37,6 +38,7 @@ FINISH_S: Final = 30.0
 
 async def write(config: dict[str, Any]) -> None:
     """Run the callers until standard input closes."""
+    keep_quiet_about_lost_copies()
     notebook = Notebook(Path(config["outcomes"]))
     ending = asyncio.Event()
     async with await opened(config["url"]) as log:
