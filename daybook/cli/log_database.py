@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adapters.embedded.folder import existing_folder
 from adapters.embedded.stack import attach
 from daybook.settings import Settings
+from domain.errors import SetupError
 
 
 @contextmanager
@@ -14,10 +16,27 @@ def log_database(settings: Settings) -> Iterator[str]:
     """The URL of the log's database, as its owner.
 
     Raises:
-        SetupError: the embedded servers cannot be started.
+        SetupError: there is no log, or the embedded servers cannot be started.
     """
+    refuse_without_log(settings)
     if settings.database_url is not None:
         yield settings.database_url
     else:
         with attach(settings.data_dir) as urls:
             yield urls.database_url
+
+
+def refuse_without_log(settings: Settings) -> None:
+    """Refuse a data folder that holds nothing of daybook's, such as a mistyped one; nothing is made there.
+
+    Raises:
+        SetupError: no database is set, and the folder is no data folder of daybook's or cannot be used.
+    """
+    if settings.database_url is None and existing_folder(settings.data_dir) is None:
+        root = settings.data_dir.expanduser().absolute()
+        found = "a folder without it" if root.is_dir() else "no such folder"
+        raise SetupError(
+            f"looked for daybook's data in {root} and found {found}: name the folder that holds it with "
+            "--data-dir or DAYBOOK_DATA_DIR, or its database with DAYBOOK_DATABASE_URL; to begin a new log "
+            "there, run `daybook migrate` with that folder"
+        )

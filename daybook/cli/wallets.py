@@ -131,8 +131,10 @@ def _show(result: Reconciliation, *, as_json: bool) -> None:
 
 async def _with_wallet(settings: Settings, act: Callable[[Daybook, Address], Awaitable[T]]) -> T:
     from daybook.app import live  # noqa: PLC0415 - only these commands need it
+    from daybook.cli.log_database import refuse_without_log  # noqa: PLC0415 - as above
     from daybook.run import world_of  # noqa: PLC0415 - as above
 
+    refuse_without_log(settings)
     async with world_of(settings) as world, live(world) as daybook:
         return await act(daybook, world.signer.address)
 
