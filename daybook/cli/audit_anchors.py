@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.audit import AuditRoom, audit_app, broken_is_no, with_room
+from daybook.cli.moments import now_us
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.audit.events import ANCHORS, AuditAnchored, memo_text
@@ -77,7 +78,6 @@ async def _anchor(room: AuditRoom) -> AuditAnchored:
 
 async def _record(room: AuditRoom, anchored: AuditAnchored) -> None:
     from commands.ports import StreamAppend  # noqa: PLC0415 - each command loads only what it needs
-    from daybook.app import now_us  # noqa: PLC0415 - as above
 
     cause = Cause(derived_id("anchor", anchored.signature), None, "auditor")
     append = StreamAppend(ANCHORS, ANY_VERSION, [anchored], cause, now_us(), anchored.slot)
@@ -90,7 +90,6 @@ async def _book_fee(room: AuditRoom, rpc: JsonRpc, anchored: AuditAnchored) -> N
     from adapters.solana.rpc import RpcChain  # noqa: PLC0415 - as above
     from commands.aggregates import Aggregates  # noqa: PLC0415 - as above
     from commands.wallets import Wallets  # noqa: PLC0415 - as above
-    from daybook.app import now_us  # noqa: PLC0415 - as above
     from domain.wallets.wallet import wallet_stream  # noqa: PLC0415 - as above
 
     if not await room.log.read_stream(wallet_stream(anchored.wallet), limit=1):

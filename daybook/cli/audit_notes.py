@@ -11,6 +11,7 @@ from uuid import uuid4
 import typer
 
 from daybook.cli.audit import AuditRoom, audit_app, with_room
+from daybook.cli.moments import now_us
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 from domain.events import to_datetime
@@ -78,7 +79,6 @@ def erase(
 def _with_notes(settings: Settings, act: Callable[[Notes], Awaitable[T]]) -> T:
     from adapters.postgres.vault import PostgresVault  # noqa: PLC0415 - each command loads only what it needs
     from commands.notes import Notes  # noqa: PLC0415 - as above
-    from daybook.app import now_us  # noqa: PLC0415 - as above
 
     def on_room(room: AuditRoom) -> Awaitable[T]:
         return act(Notes(room.log, PostgresVault(room.log.pool), now_us))

@@ -25,7 +25,7 @@ from adapters.solana.jsonrpc import JsonRpc
 from adapters.solana.pool_directory import PoolDirectory
 from adapters.solana.pubsub import PubSub
 from adapters.solana.signers import read_key_file
-from daybook.app import now_us
+from daybook.cli.moments import now_us
 from daybook.cli.output import DONE, NO, print_json, say
 from daybook.settings import PREFIX, Settings
 from daybook.web import listen

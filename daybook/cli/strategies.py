@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from daybook.cli.moments import now_us
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 
@@ -82,7 +83,6 @@ async def _with_strategies(settings: Settings, act: Callable[[Strategies], Await
     from adapters.postgres.event_log import PostgresEventLog  # noqa: PLC0415 - only these commands need it
     from commands.aggregates import Aggregates  # noqa: PLC0415 - as above
     from commands.strategies import Strategies  # noqa: PLC0415 - as above
-    from daybook.app import now_us  # noqa: PLC0415 - as above
     from daybook.cli.log_database import log_database  # noqa: PLC0415 - as above
 
     with log_database(settings) as url:

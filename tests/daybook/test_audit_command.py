@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,25 @@ async def test_signing_and_verifying_step_by_step(log_url: str, tmp_path: Path) 
     _, whole = await run("verify", "--from-start", "--every-leaf")
     assert (whole["walked"], whole["checkpoints"], whole["anchors"]) == (750, 1, None)
     assert "verified: 750 events, 750 of them read now" in await says("verify", "--from-start")
+
+
+SIGN = """
+import sys
+from daybook.cli.main import app
+app(["audit", "checkpoint"], standalone_mode=False)
+print([name for name in ("api", "daybook.app", "sqlalchemy", "nats", "redis") if name in sys.modules])
+"""
+
+
+async def test_signing_loads_nothing_of_the_services(log_url: str) -> None:
+    """They cost seconds, which a signature every minute has not."""
+    await fill(log_url, 3)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", SIGN], capture_output=True, text=True, timeout=60, check=True
+    )
+    signed, *_, loaded = done.stdout.splitlines()
+    assert "signed 3 events" in signed
+    assert loaded == "[]"
 
 
 async def test_a_broken_record_is_named_and_nothing_is_signed_behind_it(log_url: str) -> None:
