@@ -47,7 +47,8 @@ def report_error(error: DaybookError, *, as_json: bool) -> int:
 def configure_logging(level: str, log_format: str) -> None:
     """Send structured logs to standard error: readable on a terminal, JSON elsewhere."""
     plain = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if plain else structlog.processors.JSONRenderer()
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = console if plain else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -59,4 +60,14 @@ def configure_logging(level: str, log_format: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
+    )
+
+
+def configure_logging_beside_progress(level: str, log_format: str) -> None:
+    """As `configure_logging`, for a command that tells people how it goes: warnings only, in plain lines.
+
+    A level or format that somebody chose, other than `info` and `auto`, is kept.
+    """
+    configure_logging(
+        "warning" if level == "info" else level, "console" if log_format == "auto" else log_format
     )

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 PLAIN_EVERY_S: Final = 5.0
-"""A log file wants a line now and then, not one a second."""
+"""A log file wants a line now and then, not one a second; and one at the end."""
 
 Report = Callable[[int, int], None]
 """Told how much is done, and how much there is."""
@@ -56,17 +56,19 @@ class RateColumn(ProgressColumn):
 
 def _plain(what: str) -> Report:
     spoken = begun = time.monotonic()
+    ended = False
     first: int | None = None
 
     def report(done: int, total: int) -> None:
-        nonlocal spoken, first
+        nonlocal spoken, first, ended
         now = time.monotonic()
         first = done if first is None else first
-        if now - spoken >= PLAIN_EVERY_S:
+        if now - spoken >= PLAIN_EVERY_S or (done >= total and not ended):
             spoken = now
             rate = (done - first) / (now - begun)
-            left = f", {(total - done) / rate:,.0f} s left" if rate else ""
-            sys.stderr.write(f"{what}: {done:,} of {total:,}, {rate:,.0f}/s{left}\n")
+            left = f", {rate:,.0f}/s, {(total - done) / rate:,.0f} s left" if rate else ""
+            sys.stderr.write(f"{what}: {done:,} of {total:,}{left}\n")
             sys.stderr.flush()
+        ended = done >= total
 
     return report

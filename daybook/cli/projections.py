@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from daybook.cli.log_database import log_database
-from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.cli.output import (
+    DONE,
+    NO,
+    DataDir,
+    JsonFlag,
+    configure_logging_beside_progress,
+    print_json,
+    say,
+)
 from daybook.cli.progress import Report, progress
 from daybook.settings import load_settings
 
@@ -155,7 +163,9 @@ def _answer(
         async with desk(url, models) as opened:
             return await answer(opened)
 
-    with log_database(load_settings(data_dir=data_dir)) as url:
+    settings = load_settings(data_dir=data_dir)
+    configure_logging_beside_progress(settings.log_level, settings.log_format)
+    with log_database(settings) as url:
         found, lines = uvloop.run(ask(url))
     if as_json:
         print_json({"projections": found})

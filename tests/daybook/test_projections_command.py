@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 from builders import random_history
 from typer.testing import CliRunner
 
@@ -24,6 +28,13 @@ from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
 
 NAMES = [model.name for model in READ_MODELS]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The command sets the logging up for the whole process."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -81,6 +92,25 @@ async def test_rebuild_swaps_verified_and_keeps_the_old_one_until_drop() -> None
     code, (built,) = await ask("rebuild", "pnl", "--drop-old", "--skip-verification")
     assert (built["generation"], built["verified"], built["dropped"]) == (3, False, 1)
     assert "answers now" in await say("rebuild", "stories")
+
+
+def rebuilt_without_a_terminal(*arguments: str) -> tuple[list[str], list[str]]:
+    """The lines on standard output and on standard error."""
+    command = [sys.executable, "-m", "daybook", "projections", "rebuild", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines(), done.stderr.splitlines()
+
+
+@pytest.mark.usefixtures("url")
+async def test_rebuild_without_a_terminal_tells_its_progress_in_plain_lines() -> None:
+    """Each phase once at its end, for whoever reads the file later; the result stands apart."""
+    (result,), progress = await asyncio.to_thread(rebuilt_without_a_terminal, "pnl")
+    assert "answers now" in result
+    assert [line.split(":")[:2] for line in progress] == [
+        ["pnl", f" {phase}"] for phase in ("fold", "verify", "swap")
+    ]
+    (result,), _ = await asyncio.to_thread(rebuilt_without_a_terminal, "pnl", "--json")
+    assert json.loads(result)["projections"][0]["generation"] == 3
 
 
 async def test_verify_says_no_and_names_the_row(url: str) -> None:
