@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from adapters.embedded.folder import existing_folder
 from adapters.embedded.stack import attach
@@ -27,13 +28,23 @@ def log_database(settings: Settings) -> Iterator[str]:
 
 
 def refuse_without_log(settings: Settings) -> None:
+    """Refuse settings that name no log: neither a database nor a folder that holds daybook's data.
+
+    Raises:
+        SetupError: as `refuse_without_data`, where no database is set.
+    """
+    if settings.database_url is None:
+        refuse_without_data(settings.data_dir)
+
+
+def refuse_without_data(data_dir: Path) -> None:
     """Refuse a data folder that holds nothing of daybook's, such as a mistyped one; nothing is made there.
 
     Raises:
-        SetupError: no database is set, and the folder is no data folder of daybook's or cannot be used.
+        SetupError: it is no data folder of daybook's, or cannot be used.
     """
-    if settings.database_url is None and existing_folder(settings.data_dir) is None:
-        root = settings.data_dir.expanduser().absolute()
+    if existing_folder(data_dir) is None:
+        root = data_dir.expanduser().absolute()
         found = "a folder without it" if root.is_dir() else "no such folder"
         raise SetupError(
             f"looked for daybook's data in {root} and found {found}: name the folder that holds it with "

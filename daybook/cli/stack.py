@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from adapters.embedded import stack
+from daybook.cli.log_database import refuse_without_data
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 
@@ -35,7 +36,7 @@ def up(*, data_dir: DataDir = None, nats_port: NatsPort = None, as_json: JsonFla
 @stack_app.command()
 def down(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Stop the servers, whoever uses them; the data stays."""
-    folder = _folder(data_dir)
+    folder = _begun_folder(data_dir)
     stopped = stack.down(folder)
     if as_json:
         print_json({"stopped": stopped})
@@ -46,7 +47,7 @@ def down(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
 @stack_app.command()
 def status(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Ask each server; exit code 1 unless all are up."""
-    servers = stack.status(_folder(data_dir))
+    servers = stack.status(_begun_folder(data_dir))
     all_up = all(server.up for server in servers)
     if as_json:
         print_json({"up": all_up, "servers": [asdict(server) for server in servers]})
@@ -58,6 +59,12 @@ def status(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
 
 def _folder(data_dir: Path | None) -> Path:
     return load_settings(data_dir=data_dir).data_dir
+
+
+def _begun_folder(data_dir: Path | None) -> Path:
+    folder = _folder(data_dir)
+    refuse_without_data(folder)
+    return folder
 
 
 def _line(server: stack.ServerStatus) -> str:

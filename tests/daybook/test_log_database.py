@@ -1,4 +1,4 @@
-"""A command that asks a log refuses a folder that holds none: it must not begin an empty one there."""
+"""A command that looks at what there is refuses a folder that holds nothing, and begins nothing there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from daybook.cli.audit import audit_app
 from daybook.cli.events import events_app
 from daybook.cli.projections import projections_app
+from daybook.cli.stack import stack_app
 from daybook.cli.strategies import strategies_app
 from daybook.cli.wallets import wallets_app
 from domain.errors import SetupError
@@ -22,6 +23,8 @@ ASKING = [
     (events_app, "export", "--out", "log.parquet"),
     (projections_app, "status"),
     (projections_app, "rebuild"),
+    (stack_app, "status"),
+    (stack_app, "down"),
     (strategies_app, "list"),
     (wallets_app, "balances"),
     (wallets_app, "book", "a-signature"),
