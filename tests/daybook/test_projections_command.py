@@ -94,22 +94,24 @@ async def test_rebuild_swaps_verified_and_keeps_the_old_one_until_drop() -> None
     assert "answers now" in await say("rebuild", "stories")
 
 
-def rebuilt_without_a_terminal(*arguments: str) -> tuple[list[str], list[str]]:
+async def rebuilt_without_a_terminal(*arguments: str) -> tuple[list[str], list[str]]:
     """The lines on standard output and on standard error."""
     command = [sys.executable, "-m", "daybook", "projections", "rebuild", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=True
+    )
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 
 @pytest.mark.usefixtures("url")
 async def test_rebuild_without_a_terminal_tells_its_progress_in_plain_lines() -> None:
     """Each phase once at its end, for whoever reads the file later; the result stands apart."""
-    (result,), progress = await asyncio.to_thread(rebuilt_without_a_terminal, "pnl")
+    (result,), progress = await rebuilt_without_a_terminal("pnl")
     assert "answers now" in result
     assert [line.split(":")[:2] for line in progress] == [
         ["pnl", f" {phase}"] for phase in ("fold", "verify", "swap")
     ]
-    (result,), _ = await asyncio.to_thread(rebuilt_without_a_terminal, "pnl", "--json")
+    (result,), _ = await rebuilt_without_a_terminal("pnl", "--json")
     assert json.loads(result)["projections"][0]["generation"] == 3
 
 
