@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, Final
 
 import asyncpg
@@ -103,18 +104,29 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ours = explain(error)
+        ours = _ours(error)
         if ours is error:
             raise
         raise ours from error
 
 
 def explain(error: Exception) -> Exception:
-    """The error for the caller: which of ours it is, or itself where it is none of the database's."""
+    """The error for who appends: as `explained` raises it, and how to append again where the log is away."""
+    ours = _ours(error)
+    if isinstance(ours, LogUnavailable):
+        return LogUnavailable(f"{ours}; an append may be retried with the same append id")
+    return ours
+
+
+def _ours(error: Exception) -> Exception:
+    """Which of our errors it is, or itself where it is none of the database's."""
     if isinstance(error, asyncpg.InvalidCatalogNameError | asyncpg.InvalidAuthorizationSpecificationError):
         return SetupError(f"connecting to PostgreSQL was refused: {error}; check DAYBOOK_DATABASE_URL")
-    if isinstance(error, asyncpg.ClientConfigurationError | ValueError):
-        return SetupError(f"DAYBOOK_DATABASE_URL is not a PostgreSQL URL: {error}")
+    if _is_bad_url(error):
+        return SetupError(
+            f"DAYBOOK_DATABASE_URL is not a PostgreSQL URL: {error}; write it as "
+            "postgresql://user:password@host:5432/database, with %40 for an @ in the password"
+        )
     if isinstance(error, asyncpg.InvalidParameterValueError | asyncpg.UndefinedObjectError) and (
         WRITER_ROLE in str(error)
     ):
@@ -126,6 +138,18 @@ def explain(error: Exception) -> Exception:
     if isinstance(error, AWAY):
         return LogUnavailable(
             f"the event log's database did not answer ({type(error).__name__}: {error}): check that "
-            "PostgreSQL runs and has disk space; an append may be retried with the same append id"
+            "PostgreSQL runs and has disk space, then try again"
         )
     return error
+
+
+def _is_bad_url(error: Exception) -> bool:
+    """Whether the driver could make no address of the URL.
+
+    It says so itself, or leaves an error of int(), urlsplit() or the socket's as it was; that is told from a
+    value that does not fit a statement by where it came from. A pool connects late, amid its first statement.
+    """
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return True
+    frames = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
+    return isinstance(error, ValueError | OverflowError) and "asyncpg.connect_utils" in frames

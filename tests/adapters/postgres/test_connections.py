@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 from waiting import until
 
+from adapters.postgres.connections import connect, explain, explained, open_pool
 from adapters.postgres.migrate import migrate
 from adapters.postgres.relay_source import RelaySource
 from adapters.postgres.session import LogSession
+from domain.errors import LogUnavailable, SetupError
 
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -41,3 +43,45 @@ async def test_who_is_stopped_while_he_opens_drops_his_connection(
     with pytest.raises(asyncio.CancelledError):
         await opened(database)
     await until(lambda: nobody_connected(database))
+
+
+BAD_URLS = [
+    "nonsense",
+    "postgresql://u:p@127.0.0.1:port/db",
+    "postgresql://127.0.0.1:99999999/db",
+    "postgresql://u@[::1/db",
+    "postgresql://a..b:1/db",
+    "postgresql://127.0.0.1/db?sslmode=strange",
+]
+
+
+async def asked_by_a_pool(url: str) -> None:
+    async with await open_pool(url) as pool:
+        with explained():
+            await pool.fetch("SELECT 1")
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+async def test_a_bad_url_is_told_how_to_write_it(url: str) -> None:
+    """At once, or by a pool when it first connects."""
+    with pytest.raises(SetupError, match=r"is not a PostgreSQL URL: .*; write it as postgresql://user"):
+        await connect(url)
+    with pytest.raises(SetupError, match="is not a PostgreSQL URL"):
+        await asked_by_a_pool(url)
+
+
+def test_another_value_error_is_not_the_url() -> None:
+    """What a caller got wrong is his own to explain."""
+    wrong = ValueError("year 99999 is out of range")
+    with pytest.raises(ValueError, match="year 99999") as caught, explained():
+        raise wrong
+    assert caught.value is wrong
+    assert explain(wrong) is wrong
+
+
+async def test_only_who_appends_is_told_how_to_append_again() -> None:
+    """A reader has no append id."""
+    with pytest.raises(LogUnavailable, match=r"then try again$") as caught:
+        await connect("postgresql://daybook@127.0.0.1:1/daybook")
+    assert "append" not in str(caught.value)
+    assert str(explain(caught.value)).endswith("an append may be retried with the same append id")
