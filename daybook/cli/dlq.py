@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from adapters.embedded.stack import attach
+from daybook.cli.log_database import log_database
+from daybook.cli.moments import iso
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.errors import InvalidInput
+from projections.catalogue import named
 
 if TYPE_CHECKING:
     from adapters.postgres.event_log import PostgresEventLog
     from adapters.postgres.read_store import PostgresReadStore
+    from adapters.postgres.rows import StoredEvent
     from projections.ports import DeadLetter
 
 LIMIT: Final = 1_000
@@ -25,14 +28,14 @@ LIMIT: Final = 1_000
 
 dlq_app = typer.Typer(help="Events that could not be handled: dead letters.", no_args_is_help=True)
 
-Id = Annotated[int, typer.Argument(help="The letter's id, as `list` shows it.", min=1)]
+Id = Annotated[int, typer.Argument(help="The letter's id, as `list` shows it.", min=1, max=2**63 - 1)]
 Reason = Annotated[str, typer.Option(help="Why this event may be left out; kept with the letter.")]
 
 
 @dlq_app.command("list")
 def list_letters(
     *,
-    of: Annotated[str | None, typer.Option(help="One read model or consumer only.")] = None,
+    of: Annotated[str | None, typer.Option(help="Only of this read model.")] = None,
     data_dir: DataDir = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -42,28 +45,31 @@ def list_letters(
     if as_json:
         print_json({"waiting": waiting, "letters": [asdict(letter) for letter in letters]})
     else:
-        for letter in letters:
-            say(_line(letter))
-        say(f"{waiting} waiting of {len(letters)}")
+        for line in _table(letters):
+            say(line)
+        say(_count(waiting, len(letters)))
     raise typer.Exit(NO if waiting else DONE)
 
 
 @dlq_app.command()
 def show(letter_id: Id, *, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Show a letter's error and its event."""
-    shown = asyncio.run(_shown(load_settings(data_dir=data_dir), letter_id))
+    letter, event = asyncio.run(_shown(load_settings(data_dir=data_dir), letter_id))
     if as_json:
-        print_json(shown)
+        print_json(_as_json(letter, event))
         return
-    for name, value in shown.items():
-        say(f"{name.replace('_', ' '):<14} {value}")
+    for name, value in _for_people(letter, event).items():
+        say(f"{name:<13} {value}")
 
 
 @dlq_app.command()
 def retry(letter_id: Id, *, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     """Have the event handled again: within a second where the services run, else when they start."""
     asyncio.run(_retry(load_settings(data_dir=data_dir), letter_id))
-    _decided(letter_id, "retry", as_json=as_json)
+    if as_json:
+        print_json({"id": letter_id, "state": "retry"})
+    else:
+        say(f"the event of letter {letter_id} will be handled again")
 
 
 @dlq_app.command()
@@ -74,25 +80,60 @@ def drop(letter_id: Id, *, reason: Reason, data_dir: DataDir = None, as_json: Js
             "--reason is empty: say why this event may be left out; it is kept with the letter"
         )
     asyncio.run(_drop(load_settings(data_dir=data_dir), letter_id, reason))
-    _decided(letter_id, "dropped", as_json=as_json)
+    if as_json:
+        print_json({"id": letter_id, "state": "dropped"})
+    else:
+        say(f"the event of letter {letter_id} is left out for good; it stays in the log")
 
 
 async def _letters(settings: Settings, of: str | None) -> list[DeadLetter]:
     async with _opened(settings) as (reads, _):
-        return await reads.dead_letters(of, limit=LIMIT)
+        letters = await reads.dead_letters(of, limit=LIMIT)
+    if not letters:  # letters of a read model that this version no longer has are listed
+        named(of)
+    return letters
 
 
-async def _shown(settings: Settings, letter_id: int) -> dict[str, Any]:
+async def _shown(settings: Settings, letter_id: int) -> tuple[DeadLetter, StoredEvent | None]:
     async with _opened(settings) as (reads, log):
         letter = await _found(reads, letter_id)
-        events = await log.read(letter.position - 1, 1, through=letter.position)
-    event = events[0] if events else None
+        rows = await log.read_rows(letter.position - 1, 1, through=letter.position)
+    return letter, rows[0] if rows else None
+
+
+def _as_json(letter: DeadLetter, row: StoredEvent | None) -> dict[str, Any]:
+    event = None if row is None else row.recorded()
     return {
         **asdict(letter),
         "recorded_at": None if event is None else event.recorded_at,
         "event_id": None if event is None else str(event.event_id),
         "correlation_id": None if event is None else str(event.cause.correlation_id),
         "event": None if event is None else repr(event.event),
+    }
+
+
+def _for_people(letter: DeadLetter, row: StoredEvent | None) -> dict[str, object]:
+    """By label; the event as the log holds it, for it may be one that cannot be decoded."""
+    shown: dict[str, object] = {
+        "letter": letter.id,
+        "state": letter.state.value,
+        "read model": f"{letter.name}, version {letter.version}, generation {letter.generation}",
+        "attempts": letter.attempts,
+        "error": letter.error,
+        "position": letter.position,
+        "type": letter.topic,
+        "stream": letter.stream,
+    }
+    if letter.reason is not None:
+        shown["reason"] = letter.reason
+    if row is None:
+        return {**shown, "event": "it is not in the log"}
+    return {
+        **shown,
+        "recorded at": iso(row.recorded_at),
+        "event id": row.event_id,
+        "story": row.correlation_id,
+        "event": row.data.decode(errors="replace"),
     }
 
 
@@ -109,7 +150,7 @@ async def _drop(settings: Settings, letter_id: int, reason: str) -> None:
 
 
 async def _found(reads: PostgresReadStore, letter_id: int) -> DeadLetter:
-    for letter in await reads.dead_letters(limit=LIMIT):
+    for letter in await reads.dead_letters(limit=letter_id):  # ids count from 1: it is among them
         if letter.id == letter_id:
             return letter
     raise _unknown(letter_id)
@@ -120,36 +161,37 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[PostgresReadStore, 
     from adapters.postgres.event_log import PostgresEventLog  # noqa: PLC0415 - only this command needs it
     from adapters.postgres.read_store import open_read_store  # noqa: PLC0415 - as above
 
-    async with (
-        _database(settings) as url,
-        open_read_store(url, connections=1) as reads,
-        await PostgresEventLog.open(url) as log,
-    ):
-        yield reads, log
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[str]:
-    if settings.database_url is not None:
-        yield settings.database_url
-    else:
-        async with attach(settings.data_dir) as urls:
-            yield urls.database_url
+    with log_database(settings) as url:
+        async with open_read_store(url, connections=1) as reads, await PostgresEventLog.open(url) as log:
+            yield reads, log
 
 
 def _unknown(letter_id: int) -> InvalidInput:
     return InvalidInput(f"there is no dead letter {letter_id}: `daybook dlq list` shows those there are")
 
 
-def _decided(letter_id: int, state: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"id": letter_id, "state": state})
-    else:
-        say(f"letter {letter_id}: {state}")
+def _count(waiting: int, listed: int) -> str:
+    if listed == 0:
+        return "there are no dead letters"
+    of = f"of the first {LIMIT:,} letters" if listed == LIMIT else f"of {listed:,}"
+    return f"{waiting:,} {of} waiting for a decision"
 
 
-def _line(letter: DeadLetter) -> str:
-    return (
-        f"{letter.id:>6}  {letter.state:<8} {letter.name:<16} position {letter.position:<10} "
-        f"{letter.topic:<24} {letter.attempts} attempts  {letter.error}"
-    )
+def _table(letters: list[DeadLetter]) -> list[str]:
+    """A line each, as wide as what stands in it; an error of several lines becomes one."""
+    rows = [
+        (
+            f"{letter.id}",
+            letter.state.value,
+            letter.name,
+            f"position {letter.position}",
+            letter.topic,
+            f"{letter.attempts} {'attempt' if letter.attempts == 1 else 'attempts'}",
+        )
+        for letter in letters
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([*map(str.ljust, row, widths), " ".join(letter.error.split())])
+        for row, letter in zip(rows, letters, strict=True)
+    ]

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from logged import new_id, pool_updated, to
+from logged import AT, new_id, pool_updated, to
 
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import open_read_store
+from daybook.cli.moments import iso
 from daybook.cli.output import BAD_INPUT, DONE, NO
 from projections import pnl
 
@@ -62,6 +63,46 @@ async def test_letters_are_listed_shown_retried_and_dropped(with_letters: str) -
         ("retry", None),
         ("dropped", "a copy"),
     ]
+
+
+def spoken(database: str, *arguments: str) -> list[str]:
+    """What people read, line by line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daybook", "dlq", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "DAYBOOK_DATABASE_URL": database},
+        check=False,
+    )
+    return done.stdout.splitlines()
+
+
+async def test_people_read_columns_and_no_python(with_letters: str) -> None:
+    """Times, numbers and the event's own JSON; nothing that is not there."""
+    first, second, count = spoken(with_letters, "list")
+    assert " ".join(first.split()) == "1 waiting pnl position 1 market.pool_updated 3 attempts cannot fold 1"
+    assert first.index("cannot") == second.index("cannot")
+    assert count == "2 of 2 waiting for a decision"
+    shown = spoken(with_letters, "show", "1")
+    labels = dict(line.split("  ", 1) for line in shown)
+    assert labels["read model"].strip() == f"pnl, version {pnl.READ_MODEL.version}, generation 1"
+    assert labels["recorded at"].strip() == iso(AT)
+    assert "pool" in json.loads(labels["event"])
+    assert not [line for line in shown if "None" in line or "(" in line]
+    assert spoken(with_letters, "retry", "1") == ["the event of letter 1 will be handled again"]
+    assert spoken(with_letters, "drop", "2", "--reason", "a copy") == [
+        "the event of letter 2 is left out for good; it stays in the log"
+    ]
+
+
+async def test_an_unknown_read_model_is_bad_input(database: str) -> None:
+    """Not an empty list: a misspelt name would look like all is well."""
+    await migrate(database)
+    code, said = dlq(database, "list", "--of", "nope")
+    assert code == BAD_INPUT
+    assert "no read model 'nope': it is one of wallet_balances, pnl" in said["error"]
+    assert dlq(database, "list", "--of", "pnl") == (DONE, {"waiting": 0, "letters": []})
 
 
 async def test_an_unknown_letter_is_bad_input(database: str) -> None:
