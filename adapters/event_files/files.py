@@ -89,6 +89,11 @@ class EventFile:
                 "there or choose another folder, then run it again"
             ) from error
 
+    @property
+    def summary(self) -> Summary:
+        """Of what was added so far."""
+        return Summary(self._first[0], self._last[0], self._count, self._first[1], self._last[1])
+
     def add(self, row: StoredEvent, before: bytes) -> None:
         """The next row, and the hash before it."""
         follows = self._count > 0 and row.position == self._last[0] + 1
@@ -110,7 +115,7 @@ class EventFile:
         """Bring everything to the disk and give the file its name."""
         if self._rows:
             self._flush()
-        summary = Summary(self._first[0], self._last[0], self._count, self._first[1], self._last[1])
+        summary = self.summary
         with self._room():
             self._writer.close(summary)
             _sync(self._temporary)

@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.event_files.summary import FORMAT, Linked, Summary, summary_of
 from adapters.postgres.rows import StoredEvent
-from domain.errors import InvalidInput, LogCorrupt
+from domain.errors import InvalidInput
 
 BATCH: Final = 1_000
 """Lines read at a time."""
@@ -115,15 +115,18 @@ class NdjsonReader:
             yield batch
 
     def _lines(self) -> Iterator[Linked]:
-        position = self.summary.first_position - 1
+        number = 0
         while self._file.tell() < self._end:
             line = self._file.readline(MAX_LINE_BYTES)
             try:
-                linked = _linked(_decode(line))
+                yield _linked(_decode(line))
             except (msgspec.MsgspecError, ValueError, binascii.Error) as error:
-                raise LogCorrupt(position + 1, f"{self.path} has a line that is no event: {error}") from error
-            position = linked[0].position
-            yield linked
+                raise InvalidInput(f"{self.path}, {self.place(number)}: it is no event: {error}") from error
+            number += 1
+
+    def place(self, number: int) -> str:
+        """See `EventReader.place`: the first line names the format."""
+        return f"line {number + 2}"
 
     def __enter__(self) -> Self:
         return self

@@ -108,8 +108,18 @@ class ParquetReader:
     def batches(self) -> Iterator[list[Linked]]:
         """See `EventReader.batches`: a row group at a time."""
         for number in range(len(self._bounds)):
-            table = self.group(number)
+            try:
+                table = self._table(number)
+            except _BROKEN as error:
+                raise InvalidInput(
+                    f"{self.path}, row group {number + 1} of {len(self._bounds)}: its bytes are damaged: "
+                    f"{_first_line(error)}"
+                ) from error
             yield list(zip(events(table), table["previous_hash"].to_pylist(), strict=True))
+
+    def place(self, number: int) -> str:
+        """See `EventReader.place`."""
+        return f"row {number + 1}"
 
     @property
     def groups(self) -> int:
@@ -132,11 +142,14 @@ class ParquetReader:
             LogCorrupt: its bytes are damaged.
         """
         try:
-            return self._file.read_row_group(number, use_threads=False)
+            return self._table(number)
         except _BROKEN as error:
             raise LogCorrupt(
                 self.first_of(number), f"{self.path} is damaged there: {_first_line(error)}"
             ) from error
+
+    def _table(self, number: int) -> Any:  # noqa: ANN401 - as above
+        return self._file.read_row_group(number, use_threads=False)
 
     def __enter__(self) -> Self:
         return self

@@ -71,6 +71,7 @@ def summary_of(claims: Any, path: Path) -> Summary:  # noqa: ANN401 - whatever a
 class EventReader(Protocol):
     """A file of events, open for reading; a context manager."""
 
+    path: Path
     summary: Summary
 
     def batches(self) -> Iterator[list[Linked]]:
@@ -79,6 +80,10 @@ class EventReader(Protocol):
         Raises:
             InvalidInput: a part of the file cannot be read.
         """
+        ...
+
+    def place(self, number: int) -> str:
+        """Where a person finds the row of that number, from 0, such as `line 7`."""
         ...
 
     def __enter__(self) -> Self:
@@ -108,29 +113,63 @@ def verified(reader: EventReader) -> Iterator[list[StoredEvent]]:
     """The rows of a file, each proven by the hash before it; bounded memory.
 
     Raises:
-        InvalidInput: a part of the file cannot be read.
-        LogCorrupt: naming the first position that is altered, missing or out of order.
+        InvalidInput: naming the file and the first line or row that is altered, missing or out of order, or
+            cannot be read.
     """
-    claims, walk, rows = reader.summary, ChainWalk(), 0
+    walk, rows = ChainWalk(), 0
     for batch in reader.batches():
         for row, before in batch:
             if before is not None:
-                _jump(walk, row, before, claims, first=rows == 0)
-            walk.step(row)
+                _jump(walk, row, before, reader, rows)
+            _step(walk, row, reader, rows)
             rows += 1
         yield [row for row, _ in batch]
-    if rows == 0 and claims.rows == 0:
-        return
-    walk.finish(claims.last_position, claims.last_hash)
-    if rows != claims.rows or walk.position != claims.last_position:
-        raise LogCorrupt(walk.position, f"the file holds {rows} events and claims {claims.rows}")
+    _check_end(walk, rows, reader)
 
 
-def _jump(walk: ChainWalk, row: StoredEvent, before: bytes, claims: Summary, *, first: bool) -> None:
+def _jump(walk: ChainWalk, row: StoredEvent, before: bytes, reader: EventReader, number: int) -> None:
     """Go over positions that the file leaves out, where it may."""
-    if first:
+    claims = reader.summary
+    if number == 0:
         if (row.position, before) != (claims.first_position, claims.first_prev_hash):
-            raise LogCorrupt(claims.first_position, "the file does not begin where it claims to begin")
+            raise InvalidInput(
+                f"{reader.path}, {reader.place(0)}: the file says that it begins at position "
+                f"{claims.first_position}, and its first event is another"
+            )
     elif row.position <= walk.position + 1 or claims.contiguous:
-        raise LogCorrupt(walk.position + 1, f"the file goes on with position {row.position}")
+        raise _out_of_order(walk, row, reader, number)
     walk.position, walk.hash = row.position - 1, before
+
+
+def _step(walk: ChainWalk, row: StoredEvent, reader: EventReader, number: int) -> None:
+    if row.position != walk.position + 1:
+        raise _out_of_order(walk, row, reader, number)
+    try:
+        walk.step(row)
+    except LogCorrupt as error:
+        raise InvalidInput(
+            f"{reader.path}, {reader.place(number)}: the event of position {row.position} is not as it was "
+            "written: its content does not give its hash"
+        ) from error
+
+
+def _out_of_order(walk: ChainWalk, row: StoredEvent, reader: EventReader, number: int) -> InvalidInput:
+    return InvalidInput(
+        f"{reader.path}, {reader.place(number)}: position {row.position} stands where position "
+        f"{walk.position + 1} should"
+    )
+
+
+def _check_end(walk: ChainWalk, rows: int, reader: EventReader) -> None:
+    """Compare what was read with what the file says of itself."""
+    claims = reader.summary
+    if (rows, walk.position) != (claims.rows, claims.last_position):
+        raise InvalidInput(
+            f"{reader.path} holds {rows:,} events up to position {walk.position}, and says that they are "
+            f"{claims.rows:,} up to position {claims.last_position}"
+        )
+    if rows and walk.hash != claims.last_hash:
+        raise InvalidInput(
+            f"{reader.path} says that its last hash is {claims.last_hash.hex()}, and its last event has "
+            f"{walk.hash.hex()}"
+        )

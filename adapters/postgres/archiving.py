@@ -8,6 +8,7 @@ crash in between leaves the table in place, and the next run writes the file aga
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ SELECT partition, low, high, first_position, last_position, rows, path, sha256, 
     false AS restored
 FROM archives WHERE restored_at IS NULL ORDER BY low
 """
+_RANGE: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 _log = structlog.get_logger(__name__)
 
 
@@ -118,8 +120,8 @@ class Archivist:
         """Move one partition into a file of the folder.
 
         Raises:
-            LogCorrupt: the chain does not verify there, or the written file does not read back.
-            SetupError: the file cannot be written, or this user does not own the log.
+            LogCorrupt: the chain does not verify there.
+            SetupError: the file cannot be written or does not read back, or this user does not own the log.
             LogError: a reader holds the partition for too long; nothing changed but the file.
         """
         path = _file_of(leaf, folder)
@@ -193,7 +195,7 @@ class Archivist:
         """Bring an archive's partition back from its file; the file stays where it is.
 
         Raises:
-            LogCorrupt: the file is not byte for byte what was archived, or does not verify.
+            LogCorrupt: the file is not byte for byte what was archived.
             InvalidInput: there is no such file.
         """
         await asyncio.to_thread(_check_bytes, archive, path)
@@ -280,11 +282,17 @@ def _is_market(row: StoredEvent) -> bool:
 def _read_back(path: Path, written: Summary) -> dict[str, int]:
     """Prove the file as it stands on the disk; the newest version of each of its streams."""
     versions: dict[str, int] = {}
-    with open_events(path) as reader:
-        if reader.summary != written:
-            raise LogCorrupt(written.first_position, f"{path} does not read back as it was written")
-        for rows in verified(reader):
-            versions.update((row.stream, row.version) for row in rows)
+    try:
+        with open_events(path) as reader:
+            if reader.summary != written:
+                raise InvalidInput(f"{path} says that it holds other events")
+            for rows in verified(reader):
+                versions.update((row.stream, row.version) for row in rows)
+    except InvalidInput as error:
+        raise SetupError(
+            f"an archive did not read back as it was written: {error}; its partition is still in the "
+            "database. Look at the disk, or choose another folder with --to"
+        ) from error
     return versions
 
 
@@ -298,23 +306,37 @@ def choose(archives: list[Archive], what: str) -> list[tuple[Archive, Path]]:
     Raises:
         InvalidInput: nothing archived is meant by it.
     """
-    first, dash, last = what.partition("-")
-    if dash and first.isdigit() and last.isdigit():
-        begin, end = int(first), int(last)
-        meant = [
-            (archive, Path(archive.path))
-            for archive in archives
-            if archive.last_position >= begin and archive.first_position <= end
-        ]
-    else:
-        path = Path(what)
-        if not path.is_file():
-            raise InvalidInput(f"{what} is neither a file nor a range of positions such as 1-5000")
-        digest = sha256_of(path)
-        meant = [(archive, path) for archive in archives if archive.sha256 == digest]
+    span = _RANGE.fullmatch(what)
+    if span is None:
+        return _of_file(archives, what)
+    first, last = int(span[1]), int(span[2])
+    if first > last:
+        raise InvalidInput(f"{what} is no range of positions: write the lower one first, {last}-{first}")
+    meant = [one for one in archives if one.last_position >= first and one.first_position <= last]
+    if not meant:
+        raise InvalidInput(f"no archive holds positions {first} to {last}: {_listed(archives)}")
+    return [(one, Path(one.path)) for one in meant]
+
+
+def _of_file(archives: list[Archive], what: str) -> list[tuple[Archive, Path]]:
+    path = Path(what)
+    if not path.is_file():
+        raise InvalidInput(
+            f"{what!r} is neither a file nor a range of positions such as 1-5000: {_listed(archives)}"
+        )
+    digest = sha256_of(path)
+    meant = [(one, path) for one in archives if one.sha256 == digest]
     if not meant:
         raise InvalidInput(
-            f"{what} is no archive of this log that is out of the database: archived are "
-            + (", ".join(f"{one.first_position}-{one.last_position}" for one in archives) or "no events")
+            f"{what} is no archive of this log, or was changed, or its events are in the database again: "
+            f"{_listed(archives)}"
         )
     return meant
+
+
+def _listed(archives: list[Archive]) -> str:
+    if not archives:
+        return "nothing is archived, every event of the log is in the database"
+    return "archived are positions " + ", ".join(
+        f"{one.first_position}-{one.last_position}" for one in archives
+    )

@@ -64,8 +64,16 @@ async def write_range(
         SetupError: the file cannot be written.
     """
     head = await log.head()
-    if not 0 <= after <= through <= head:
-        raise InvalidInput(f"positions {after + 1} to {through} are not all in the log, whose head is {head}")
+    refuse_beyond(head, after)
+    if not 0 <= after <= through:
+        raise InvalidInput(
+            f"there are no positions above {after} and up to {through}: give a range of the log"
+        )
+    if through > head:
+        raise InvalidInput(
+            f"events up to position {through} were asked for, and {_end(head)}: ask for fewer, or leave the "
+            "end out to get all there are"
+        )
     walk = ChainWalk(after, await _hash_at(log, after))
     while walk.position < through and (rows := await log.read_rows(walk.position, PAGE, through=through)):
         for row in rows:
@@ -75,6 +83,23 @@ async def write_range(
                 file.add(row, before)
         progress(walk.position - after, through - after)
     walk.finish(through, walk.hash)
+
+
+def refuse_beyond(head: int, after: int) -> None:
+    """Refuse to look above a position that the log has not reached.
+
+    Raises:
+        InvalidInput: it has not.
+    """
+    if after > head:
+        raise InvalidInput(
+            f"events above position {after} were asked for, and {_end(head)}: look whether this is the log "
+            "that was meant, or give a lower position"
+        )
+
+
+def _end(head: int) -> str:
+    return f"the log ends at position {head}" if head else "the log is empty"
 
 
 async def _hash_at(log: PostgresEventLog, position: int) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import aclosing
 
 from adapters.event_files.summary import EventReader, Summary, verified
 from adapters.postgres.bulk import BulkLoad, bulk_load, prefetched
 from adapters.postgres.exporting import Progress
 from adapters.postgres.hash_chain import GENESIS
+from adapters.postgres.rows import StoredEvent
 from domain.errors import InvalidInput
 
 
@@ -20,14 +22,14 @@ async def import_events(database_url: str, reader: EventReader, progress: Progre
         progress: told how many rows are in, and how many there are.
 
     Raises:
-        InvalidInput: the file is a selection, is empty, or does not follow on the log's head.
-        LogCorrupt: naming the first position of the file that does not verify.
+        InvalidInput: the file is a selection, is empty, does not follow on the log's head, or was changed:
+            then its first line or row that does not verify is named.
         LogError: the file's streams do not go on where they stand in the log.
         SetupError, LogUnavailable: as opening the log.
     """
     claims = reader.summary
     if claims.rows == 0:
-        raise InvalidInput("the file holds no events: there is nothing to import")
+        raise InvalidInput(f"{reader.path} holds no events: there is nothing to import")
     if not claims.contiguous:
         raise InvalidInput(
             f"the file is a selection: {claims.rows} events of positions {claims.first_position} to "
@@ -36,12 +38,22 @@ async def import_events(database_url: str, reader: EventReader, progress: Progre
     done = 0
     async with bulk_load(database_url, claims.last_position) as load:
         _check_follows(load, claims)
-        async with aclosing(prefetched(verified(reader))) as batches:
+        async with aclosing(prefetched(_proven(reader))) as batches:
             async for rows in batches:
                 await load.copy(rows)
                 done += len(rows)
                 progress(done, claims.rows)
     return claims
+
+
+def _proven(reader: EventReader) -> Iterator[list[StoredEvent]]:
+    try:
+        yield from verified(reader)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error}; nothing was imported. The file was changed or damaged after its export: get an intact "
+            "copy, or export it again"
+        ) from error
 
 
 def _check_follows(load: BulkLoad, claims: Summary) -> None:

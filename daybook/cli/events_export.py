@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from daybook.cli.log_database import log_database
 from daybook.cli.moments import moment
-from daybook.cli.output import DataDir, JsonFlag, print_json, say
+from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.cli.progress import Report, progress
 from daybook.settings import load_settings
+from domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapters.event_files.files import EventFile
@@ -35,14 +37,23 @@ class Category(StrEnum):
     DOMAIN = "domain"
 
 
-After = Annotated[int, typer.Option(min=0, help="Only events above this position.")]
-Through = Annotated[int | None, typer.Option(min=0, help="Only up to this position; the head unless given.")]
+MAX_POSITION: Final = 2**63 - 1
+"""The database counts no further."""
+
+After = Annotated[int, typer.Option(min=0, max=MAX_POSITION, help="Only events above this position.")]
+Through = Annotated[
+    int | None,
+    typer.Option(min=1, max=MAX_POSITION, help="Only up to this position; the head unless given."),
+]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only this event type; may be repeated.")]
 Streams = Annotated[list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")]
 Since = Annotated[
-    str | None, typer.Option(help="Only recorded at or after this ISO time; UTC unless it says.")
+    str | None,
+    typer.Option(
+        help="Only recorded at or after this time, such as 2026-01-31T12:00:00Z; UTC unless it says."
+    ),
 ]
-Until = Annotated[str | None, typer.Option(help="Only recorded before this ISO time.")]
+Until = Annotated[str | None, typer.Option(help="Only recorded before this time, written in the same way.")]
 
 
 def export(
@@ -64,11 +75,16 @@ def export(
 ) -> None:
     """Write the log, or a selection of it, to one file, proving every event on the way.
 
-    The file appears when it is complete. An export without filters can be imported again.
+    The file appears when it is complete. An export without filters can be imported again. Where no event is
+    as asked for, no file is written and the exit code is 1.
     """
     from adapters.event_files.files import EventFile  # noqa: PLC0415 - each command loads only what it needs
     from adapters.postgres.exporting import Selection  # noqa: PLC0415 - as above
 
+    if through is not None and after >= through:
+        raise InvalidInput(
+            f"no position is above --after {after} and not above --through {through}: give a higher --through"
+        )
     wanted = Selection(types or (), streams or (), category, moment(since), moment(until))
     suffix = None if file_format is None else f".{file_format}"
     settings = load_settings(data_dir=data_dir)
@@ -78,11 +94,15 @@ def export(
         progress("exporting") as report,
     ):
         asyncio.run(_export(url, file, after, through, wanted, report))
-        written = file.finish()
-    if as_json:
-        print_json({"path": str(out), "contiguous": written.contiguous, **written.as_json()})
-    else:
+        written = file.finish() if file.summary.rows else file.summary
+    if written.rows == 0:
+        sys.stderr.write(f"no event is as asked for: {out} was not written\n")
+    elif not as_json:
         say(_line(out, written))
+    if as_json:
+        path = str(out) if written.rows else None
+        print_json({"path": path, "contiguous": written.contiguous, **written.as_json()})
+    raise typer.Exit(DONE if written.rows else NO)
 
 
 async def _export(
@@ -102,8 +122,6 @@ async def _export(
 
 
 def _line(out: Path, written: Summary) -> str:
-    if written.rows == 0:
-        return f"{out}: no event is as asked for"
     kind = "every event" if written.contiguous else "a selection"
     return (
         f"{out}: {written.rows:,} events, {kind} from position {written.first_position} to "

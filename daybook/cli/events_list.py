@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from daybook.cli.events_export import Since, Streams, Types, Until
+from daybook.cli.events_export import After, Since, Streams, Types, Until
 from daybook.cli.log_database import log_database
 from daybook.cli.moments import iso, moment
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def list_(
     *,
-    after: Annotated[int, typer.Option(min=0, help="Only events above this position.")] = 0,
+    after: After = 0,
     limit: Annotated[int, typer.Option(min=1, help="At most so many; with --follow, end after them.")] = 100,
     types: Types = None,
     streams: Streams = None,
@@ -55,13 +56,26 @@ def list_(
 
 async def _list(url: str, listing: Listing, limit: int, *, follow: bool, as_json: bool) -> None:
     from adapters.postgres.event_log import PostgresEventLog  # noqa: PLC0415 - as in `list_`
+    from adapters.postgres.exporting import refuse_beyond  # noqa: PLC0415 - as in `list_`
     from adapters.postgres.listing import followed, selected  # noqa: PLC0415 - as in `list_`
 
     async with await PostgresEventLog.open(url) as log:
+        if not follow:
+            refuse_beyond(await log.head(), listing.after)
         pages: Any = (followed if follow else selected)(log, listing)
         listed, last = await _print(pages, limit, as_json=as_json)
         if as_json:
             print_json({"listed": listed, "last_position": last, "head": await log.head()})
+        elif not follow:
+            _hint(listed, limit)
+
+
+def _hint(listed: int, limit: int) -> None:
+    """On standard error, so that what is listed can be read by a program."""
+    if listed == 0:
+        sys.stderr.write("no event is as asked for\n")
+    elif listed == limit:
+        sys.stderr.write(f"that were the first {limit:,}: raise --limit to see whether there are more\n")
 
 
 async def _print(pages: AsyncGenerator[list[StoredEvent]], limit: int, *, as_json: bool) -> tuple[int, int]:

@@ -18,7 +18,8 @@ from adapters.embedded.stack import StackUrls
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from daybook.cli.events import events_app
-from domain.errors import InvalidInput
+from daybook.cli.output import NO
+from domain.errors import InvalidInput, LogUnavailable
 
 runner = CliRunner()
 
@@ -43,11 +44,11 @@ async def run(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
     return result.exit_code, answer
 
 
-async def says(*arguments: str | Path) -> str:
+async def says(*arguments: str | Path, code: int = 0) -> str:
     """What is printed for people."""
     result = await asyncio.to_thread(runner.invoke, events_app, [*map(str, arguments)])
-    assert result.exit_code == 0, result.exception
-    return result.stdout
+    assert result.exit_code == code, result.exception
+    return result.output
 
 
 @pytest.mark.usefixtures("log_url")
@@ -91,9 +92,57 @@ async def test_selections(tmp_path: Path) -> None:
     assert await rows("--through", "10", "--category", "domain") == 2
     assert await rows("--since", "2023-11-14T22:13:20Z", "--until", "2023-11-14T22:13:21") == 208
     assert await rows("--until", "2023-11-14T22:13:20+00:00") == 0
-    assert "no event is as asked for" in await says(
-        "export", "--out", tmp_path / "none.ndjson", "--type", "order.lost"
-    )
+
+
+@pytest.mark.usefixtures("log_url")
+async def test_an_export_of_nothing_writes_nothing(tmp_path: Path) -> None:
+    """It says so with exit code 1; a file that was there before is left as it was."""
+    path = tmp_path / "none.ndjson"
+    nothing = ("export", "--out", path, "--type", "order.lost")
+    assert f"no event is as asked for: {path} was not written\n" in await says(*nothing, code=NO)
+    assert not path.exists()
+    path.write_text("mine")
+    code, out = await run(*nothing, "--force")
+    assert (code, out["path"], out["rows"], out["contiguous"]) == (NO, None, 0, False)
+    assert path.read_text() == "mine"
+    assert (await run("export", "--out", tmp_path / "new.ndjson", "--after", "208"))[0] == NO
+
+
+@pytest.mark.usefixtures("log_url")
+@pytest.mark.parametrize("kind", ["parquet", "ndjson"])
+async def test_a_changed_file_is_refused_as_a_file(
+    stack: StackUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What was found in it, that nothing was imported, what to do; the log is not spoken of as broken."""
+    path = tmp_path / f"log.{kind}"
+    await run("export", "--out", path)
+    content = bytearray(path.read_bytes())
+    place = len(content) // 3
+    content[place : place + 200] = bytes(200)
+    path.write_bytes(content)
+    async with fresh_database(stack.database_url) as other_url:
+        await migrate(other_url)
+        monkeypatch.setenv("DAYBOOK_DATABASE_URL", other_url)
+        with pytest.raises(InvalidInput, match=r"nothing was imported.*get an intact copy") as error:
+            await run("import", path)
+        assert str(error.value).startswith(f"{path}, ")
+        assert "the log" not in str(error.value)
+        async with await PostgresEventLog.open(other_url) as log:
+            assert await log.head() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("list", "--follow"), ("export", "--out", "log.ndjson"), ("restore", "1-9")]
+)
+async def test_a_dead_server_is_no_failed_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Who reads is told to try again, not how to append."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://daybook@127.0.0.1:1/daybook")
+    with pytest.raises(LogUnavailable, match="then try again") as error:
+        await run(*arguments)
+    assert "append" not in str(error.value)
 
 
 @pytest.mark.usefixtures("log_url")
@@ -102,10 +151,16 @@ async def test_selections(tmp_path: Path) -> None:
     [
         (["export", "--out", "log.csv"], "neither .parquet nor .ndjson"),
         (["export", "--out", "log.ndjson", "--since", "yesterday"], "'yesterday' is not a time"),
-        (["export", "--out", "log.ndjson", "--through", "999"], "whose head is 208"),
+        (
+            ["export", "--out", "log.ndjson", "--through", "999"],
+            "the log ends at position 208: ask for fewer",
+        ),
+        (["export", "--out", "log.ndjson", "--after", "999"], "above position 999 .* ends at position 208"),
+        (["export", "--out", "log.ndjson", "--after", "9", "--through", "9"], "give a higher --through"),
+        (["list", "--after", "999"], "above position 999 were asked for, and the log ends at position 208"),
         (["import", "nothing.parquet"], "is not there"),
         (["archive", "--before", "9", "--older-than", "1"], "choose one"),
-        (["restore", "1-9"], "archived are no events"),
+        (["restore", "1-9"], "nothing is archived, every event of the log is in the database"),
     ],
 )
 async def test_what_is_refused(

@@ -81,6 +81,7 @@ async def test_people_get_a_line_an_event(filled: str) -> None:
     """Position, time, type, place, who, and the facts."""
     assert filled
     result = await asyncio.to_thread(CliRunner().invoke, events_app, ["list", "--type", "order.placed"])
+    assert result.stderr == ""
     first, second = result.stdout.splitlines()
     assert first.startswith(f"        4 {iso(AT + 10)} order.placed order-1@1 tests " + '{"timestamp":')
     assert "order-2@1 others" in second
@@ -88,6 +89,22 @@ async def test_people_get_a_line_an_event(filled: str) -> None:
         CliRunner().invoke, events_app, ["list", "--follow", "--until", "2026-01-01"]
     )
     assert isinstance(refused.exception, InvalidInput)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines", "hint"),
+    [
+        (["--type", "order.lost"], 0, "no event is as asked for\n"),
+        (["--limit", "2"], 2, "that were the first 2: raise --limit to see whether there are more\n"),
+    ],
+)
+async def test_people_are_told_what_a_list_is_not(
+    filled: str, arguments: list[str], lines: int, hint: str
+) -> None:
+    """Nothing, or perhaps not all; on standard error, so that the list can be piped."""
+    assert filled
+    result = await asyncio.to_thread(CliRunner().invoke, events_app, ["list", *arguments])
+    assert (len(result.stdout.splitlines()), result.stderr) == (lines, hint)
 
 
 async def test_a_follower_prints_what_is_appended_and_ends_on_ctrl_c(stack: StackUrls) -> None:
