@@ -22,8 +22,8 @@ PAGE: Final = 500
 class Vault(Protocol):
     """Keeps the keys of personal fields."""
 
-    async def seal(self, subject: str, text: str) -> Personal:
-        """Encrypt under the subject's key; InvalidInput when the subject was erased."""
+    async def seal(self, subject: str, text: str, *, first: bool) -> Personal:
+        """Encrypt under the subject's key, made for the first note; InvalidInput when it was erased."""
         ...
 
     async def open(self, personal: Personal) -> str | None:
@@ -71,9 +71,11 @@ class Notes:
 
         Raises:
             InvalidInput: an empty or over-long subject or text, or an erased subject.
+            LogError: the key of what was noted before is not there.
         """
         _check(subject, text)
-        event = NoteWritten(subject, await self._vault.seal(subject, text))
+        first = not await self._log.read_stream(note_stream(subject), 0, 1)
+        event = NoteWritten(subject, await self._vault.seal(subject, text, first=first))
         return await self._append(subject, event, actor, note_id)
 
     async def read(self, subject: str) -> list[Note]:
@@ -81,6 +83,7 @@ class Notes:
 
         Raises:
             InvalidInput: the subject is none.
+            LogError: the subject's key is not there, and was not destroyed.
         """
         _check(subject, "-")
         notes: list[Note] = []

@@ -38,15 +38,22 @@ class PostgresVault:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
 
-    async def seal(self, subject: str, text: str) -> Personal:
-        """Encrypt under the subject's key, made on first use.
+    async def seal(self, subject: str, text: str, *, first: bool) -> Personal:
+        """Encrypt under the subject's key.
+
+        Args:
+            subject: whose key.
+            text: what is sealed.
+            first: nothing of the subject is in the log yet: a key is made where there is none.
 
         Raises:
             InvalidInput: the subject was erased: nothing more is kept of it.
+            LogError: what is in the log was sealed with a key that is not here.
             LogUnavailable: the database does not answer.
         """
-        with explained():
-            await self._pool.execute(_MAKE, subject, AESGCM.generate_key(256))
+        if first:
+            with explained():
+                await self._pool.execute(_MAKE, subject, AESGCM.generate_key(256))
         key = await self._key(subject)
         if key is None:
             raise InvalidInput(f"subject {subject!r} was erased: nothing personal is recorded of it any more")
@@ -57,7 +64,7 @@ class PostgresVault:
         """The text; none when the subject was erased.
 
         Raises:
-            LogError: the bytes are not what this subject's key sealed.
+            LogError: the bytes are not what this subject's key sealed, or the key is not here.
             LogUnavailable: the database does not answer.
         """
         key = await self._key(personal.subject)
@@ -83,6 +90,13 @@ class PostgresVault:
         return done.endswith("1")
 
     async def _key(self, subject: str) -> bytes | None:
+        """The key; none when it was destroyed."""
         with explained():
-            key: bytes | None = await self._pool.fetchval(_FIND, subject)
+            row = await self._pool.fetchrow(_FIND, subject)
+        if row is None:
+            raise LogError(
+                f"what was noted of {subject!r} was sealed with a key that is not in table subject_keys: "
+                "copy that table from the log it was noted in, or restore it from a backup"
+            )
+        key: bytes | None = row["key"]
         return key

@@ -102,7 +102,7 @@ def checkpoint(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
     with progress("signing") as report, broken_is_no(as_json=as_json):
         signed = with_room(settings, lambda room: room.auditor().checkpoint(report))
     if as_json:
-        print_json({"checkpoint": None if signed is None else _shown(signed)})
+        print_json({"checkpoint": None if signed is None else shown(signed)})
     elif signed is None:
         say("the log is empty: there is nothing to sign")
     else:
@@ -119,7 +119,7 @@ def verify(
     ] = False,
     every_leaf: Annotated[
         bool,
-        typer.Option("--every-leaf", help="With --from-start: rebuild the tree from its leaves; slower."),
+        typer.Option("--every-leaf", help="Read all events again and rebuild the tree from them; slower."),
     ] = False,
     chain: Annotated[
         bool,
@@ -137,7 +137,7 @@ def verify(
 
     async def act(room: AuditRoom) -> tuple[Any, int | None]:
         verified = await room.verifier(public_key).verify(
-            from_start=from_start or chain, every_leaf=every_leaf, progress=report
+            from_start=from_start or every_leaf or chain, every_leaf=every_leaf, progress=report
         )
         return verified, await compare_anchors(room) if chain else None
 
@@ -269,7 +269,7 @@ async def _signed(room: AuditRoom, size: int) -> Checkpoint:
     found = await room.checkpoints.between(size - 1, size, 1)
     if not found:
         raise InvalidInput(
-            f"no checkpoint signed exactly {size} events: see table audit_checkpoints for sizes"
+            f"no checkpoint signed exactly {size} events: `daybook audit checkpoints` lists what was signed"
         )
     return found[0].checkpoint
 
@@ -291,7 +291,8 @@ def _hand_out(proof: Proof, out: Path | None, *, as_json: bool) -> None:
         say(f"written to {out}: check it anywhere with `daybook audit check-proof {out}`")
 
 
-def _shown(checkpoint: Checkpoint) -> dict[str, Any]:
+def shown(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as a JSON object."""
     from replay.proofs import SignedRoot  # noqa: PLC0415 - each command loads only what it needs
 
     signed = SignedRoot.of(checkpoint)

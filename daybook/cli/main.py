@@ -14,7 +14,8 @@ import typer
 from typer._click.exceptions import UsageError  # typer carries its own click and exports only a child
 
 import daybook.cli.audit_anchors
-import daybook.cli.audit_notes  # noqa: F401 - importing the two adds their commands to `audit_app`
+import daybook.cli.audit_checkpoints
+import daybook.cli.audit_notes  # noqa: F401 - importing the three adds their commands to `audit_app`
 from daybook import memory
 from daybook.cli.audit import audit_app
 from daybook.cli.dlq import dlq_app

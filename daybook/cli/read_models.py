@@ -146,7 +146,10 @@ class Desk:
         """
         live = await self._live(model)
         if live is None:
-            raise ProjectionError(f"read model {model.name!r} was never folded: start the services first")
+            raise ProjectionError(
+                f"read model {model.name!r} was never folded: start the services, or run "
+                f"`daybook projections rebuild {model.name}`"
+            )
         return await verify(model, FoldSource(self._log, model), self._store, live, on_progress)
 
     async def pause(self, model: ReadModel, *, paused: bool) -> bool:

@@ -17,7 +17,8 @@ from solders.keypair import Keypair
 from typer.testing import CliRunner
 
 import daybook.cli.audit_anchors
-import daybook.cli.audit_notes  # noqa: F401 - the two add their commands to `audit_app`
+import daybook.cli.audit_checkpoints
+import daybook.cli.audit_notes  # noqa: F401 - the three add their commands to `audit_app`
 from adapters.localnet.server import LocalnetConfig, LocalnetHandle, serve
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
@@ -234,3 +235,25 @@ async def test_anchoring_says_what_is_not_set() -> None:
         await run("anchor")
     with pytest.raises(SetupError, match="DAYBOOK_RPC_URL"):
         await run("verify", "--chain")
+
+
+async def test_what_was_signed_is_listed(log_url: str) -> None:
+    """Smallest first; the rest is asked for behind the last one."""
+    assert "nothing was signed yet" in await says("checkpoints")
+    middle = await fill(log_url, 3)
+    await run("checkpoint")
+    await fill(log_url, 4, after=3, before=middle)
+    await run("checkpoint")
+    _, answer = await run("checkpoints")
+    assert [each["tree_size"] for each in answer["checkpoints"]] == [3, 7]
+    assert "--above 3" in await says("checkpoints", "--limit", "1")
+    assert "7 events" in await says("checkpoints", "--above", "3")
+    assert "no checkpoint vouches for more" in await says("checkpoints", "--above", "7")
+
+
+async def test_every_leaf_is_read_again_though_all_is_signed(log_url: str) -> None:
+    """After the last checkpoint there is nothing to read: it must not stop there."""
+    await fill(log_url, 5)
+    await run("checkpoint")
+    code, answer = await run("verify", "--every-leaf")
+    assert (code, answer["walked"]) == (0, answer["events"])

@@ -145,17 +145,30 @@ def test_hostile_documents_are_refused_or_flawed(document: bytes) -> None:
 
 async def test_a_sealed_text_opens_with_its_own_subject_and_key_alone(log: PostgresEventLog) -> None:
     vault = PostgresVault(log.pool)
-    one, other = await vault.seal("a", "a secret"), await vault.seal("a", "a secret")
+    one = await vault.seal("a", "a secret", first=True)
+    other = await vault.seal("a", "a secret", first=False)
     assert one.sealed != other.sealed
     assert b"secret" not in one.sealed
     assert await vault.open(one) == "a secret"
-    await vault.seal("b", "-")
+    await vault.seal("b", "-", first=True)
     for wrong in (Personal("b", one.sealed), Personal("a", one.sealed[:-1]), Personal("a", b"")):
         with pytest.raises(LogError, match="does not open"):
             await vault.open(wrong)
     assert await vault.erase("a", AT_US)
     assert await vault.open(one) is None
-    assert await vault.open(Personal("never noted", one.sealed)) is None
+
+
+async def test_a_key_that_is_missing_is_not_taken_for_a_destroyed_one(log: PostgresEventLog) -> None:
+    """A log brought elsewhere without its keys: nothing is called erased, and no second key is made."""
+    notes = Notes(log, PostgresVault(log.pool), lambda: AT_US)
+    await notes.write("d", "text", actor="tests", note_id=UUID(int=8))
+    await log.pool.execute("UPDATE subject_keys SET subject = 'elsewhere' WHERE subject = 'd'")
+    with pytest.raises(LogError, match="copy that table"):
+        await notes.read("d")
+    with pytest.raises(LogError, match="copy that table"):
+        await notes.write("d", "more", actor="tests", note_id=UUID(int=9))
+    await log.pool.execute("UPDATE subject_keys SET subject = 'd' WHERE subject = 'elsewhere'")
+    assert [note.text for note in await notes.read("d")] == ["text"]
 
 
 async def test_a_note_repeated_with_its_id_is_recorded_once(log: PostgresEventLog) -> None:

@@ -22,7 +22,7 @@ _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 async def nobody_connected(url: str) -> bool:
     connection = await asyncpg.connect(url)
     try:
-        return await connection.fetchval(_OPEN) == 0
+        return bool(await connection.fetchval(_OPEN) == 0)
     finally:
         await connection.close()
 
