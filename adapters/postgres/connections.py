@@ -104,21 +104,13 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ours = _ours(error)
+        ours = explain(error)
         if ours is error:
             raise
         raise ours from error
 
 
 def explain(error: Exception) -> Exception:
-    """The error for who appends: as `explained` raises it, and how to append again where the log is away."""
-    ours = _ours(error)
-    if isinstance(ours, LogUnavailable):
-        return LogUnavailable(f"{ours}; an append may be retried with the same append id")
-    return ours
-
-
-def _ours(error: Exception) -> Exception:
     """Which of our errors it is, or itself where it is none of the database's."""
     if isinstance(error, asyncpg.InvalidCatalogNameError | asyncpg.InvalidAuthorizationSpecificationError):
         return SetupError(f"connecting to PostgreSQL was refused: {error}; check DAYBOOK_DATABASE_URL")

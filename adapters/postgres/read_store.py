@@ -16,12 +16,18 @@ from typing import Any, Final
 import asyncpg
 
 from adapters.postgres import arrays, read_sql
-from adapters.postgres.connections import AWAY, CONNECT_TIMEOUT_S, no_reset
+from adapters.postgres.connections import CONNECT_TIMEOUT_S, explained, no_reset
 from adapters.postgres.dead_letters import PostgresDeadLetters
 from adapters.postgres.generations import Generations, ident, look_up
 from adapters.postgres.read_pool import CALL_S, Connection
 from adapters.postgres.read_rows import arrays_of, row_of
-from domain.errors import CheckpointMoved, ProjectionPaused, ReadModelBehind, ReadStoreUnavailable
+from domain.errors import (
+    CheckpointMoved,
+    LogUnavailable,
+    ProjectionPaused,
+    ReadModelBehind,
+    ReadStoreUnavailable,
+)
 from projections.ports import (
     Condition,
     DeadLetter,
@@ -72,21 +78,23 @@ async def open_read_store(
 
     Raises:
         ReadStoreUnavailable: no server answers there.
+        SetupError: the URL, the credentials or the database is not right.
     """
     try:
-        pool = await asyncpg.create_pool(
-            database_url,
-            min_size=1,
-            max_size=connections,
-            timeout=CONNECT_TIMEOUT_S,
-            reset=no_reset,
-            init=arrays.speak,
-            server_settings=_SETTINGS,
-        )
-    except AWAY as error:
+        with explained():
+            pool = await asyncpg.create_pool(
+                database_url,
+                min_size=1,
+                max_size=connections,
+                timeout=CONNECT_TIMEOUT_S,
+                reset=no_reset,
+                init=arrays.speak,
+                server_settings=_SETTINGS,
+            )
+    except LogUnavailable as error:
         raise ReadStoreUnavailable(
-            f"could not open the read models: PostgreSQL did not answer ({error}); start it or look at "
-            "DAYBOOK_DATABASE_URL"
+            f"could not open the read models: PostgreSQL did not answer ({error.__cause__}); start it or "
+            "look at DAYBOOK_DATABASE_URL"
         ) from error
     try:
         yield PostgresReadStore(pool)

@@ -296,7 +296,7 @@ class CoalescingWriter:
         now = asyncio.get_running_loop().time()
         for request in batch:
             if now >= request.deadline:
-                request.resolve(reason)
+                request.resolve(LogUnavailable(f"{reason}; the append may be retried with its append id"))
 
     async def _isolate(self, lane: _Lane, batch: Sequence[Request], reason: Exception) -> None:
         """One of the batch is to blame: write each alone, so that only that one is refused."""

@@ -8,12 +8,17 @@ from typing import NoReturn
 
 import asyncpg
 import pytest
+from logged import new_id, pool_updated, to
 from waiting import until
 
+from adapters.embedded.stack import StackUrls
 from adapters.postgres.connections import connect, explain, explained, open_pool
 from adapters.postgres.migrate import migrate
+from adapters.postgres.read_store import open_read_store
 from adapters.postgres.relay_source import RelaySource
+from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
+from adapters.postgres.writer import CoalescingWriter
 from domain.errors import LogUnavailable, SetupError
 
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -84,4 +89,18 @@ async def test_only_who_appends_is_told_how_to_append_again() -> None:
     with pytest.raises(LogUnavailable, match=r"then try again$") as caught:
         await connect("postgresql://daybook@127.0.0.1:1/daybook")
     assert "append" not in str(caught.value)
-    assert str(explain(caught.value)).endswith("an append may be retried with the same append id")
+    writer = CoalescingWriter(
+        "postgresql://daybook@127.0.0.1:1/daybook", unavailable_after_s=0.01, rung=lambda _head: None
+    )
+    writing = asyncio.create_task(writer.run())
+    with pytest.raises(LogUnavailable, match=r"may be retried with its append id$"):
+        await writer.append(encode_appends([to("pool-1", pool_updated(1))]), new_id())
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_read_models_of_a_database_that_is_not_there_are_refused(stack: StackUrls) -> None:
+    """As the log's are, with what to look at."""
+    with pytest.raises(SetupError, match="check DAYBOOK_DATABASE_URL"):
+        async with open_read_store(stack.database_url.replace("/daybook?", "/nowhere?")):
+            pass

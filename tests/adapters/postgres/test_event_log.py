@@ -244,7 +244,7 @@ async def test_an_append_is_given_up_after_its_time(url: str, monkeypatch: pytes
         id_ = new_id()
         with monkeypatch.context() as broken:
             broken.setattr(LogSession, "write", _unreachable)
-            with pytest.raises(LogUnavailable, match="same append id"):
+            with pytest.raises(LogUnavailable, match="with its append id"):
                 await log.append([to("pool-1")], append_id=id_)
         assert not (await log.append([to("pool-1")], append_id=id_)).repeated
 
