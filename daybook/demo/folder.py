@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -15,26 +15,19 @@ import nats
 from nats.js.errors import NotFoundError
 
 from adapters.embedded.folder import existing_folder
+from adapters.embedded.postgres import DATABASE
 from adapters.embedded.stack import StackUrls, attach
 from adapters.jetstream.streams import STREAMS
 from adapters.postgres.migrate import migrate
 from domain.errors import SetupError
 
 MARK: Final = "DEMO"
-DATABASE: Final = "daybook_demo"
-
-
-@dataclass(frozen=True, slots=True)
-class DemoServers:
-    """The demo's servers, with an empty, migrated log."""
-
-    database_url: str
-    nats_url: str
-    redis_url: str
+EMPTY_S: Final = 30.0
+"""Dropping a database waits for those who are in it, a vacuum for the longest: seconds."""
 
 
 @asynccontextmanager
-async def demo_servers(folder: Path) -> AsyncIterator[DemoServers]:
+async def demo_servers(folder: Path) -> AsyncIterator[StackUrls]:
     """Embedded servers in a folder of the demo's own, with an empty log and empty streams.
 
     Raises:
@@ -45,9 +38,9 @@ async def demo_servers(folder: Path) -> AsyncIterator[DemoServers]:
     async with attach(folder) as urls:
         with _alone(folder):
             (folder / MARK).touch()
-            database_url = await _empty_log(urls)
+            await _empty_log(urls.database_url)
             await _empty_streams(urls.nats_url)
-            yield DemoServers(database_url, urls.nats_url, urls.redis_url)
+            yield urls
 
 
 def refuse_real_log(folder: Path) -> None:
@@ -76,17 +69,25 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-async def _empty_log(urls: StackUrls) -> str:
-    connection = await asyncpg.connect(urls.database_url)
+async def _empty_log(database_url: str) -> None:
+    """A new database in the place of the old one; a vacuum of the server's, at work there, ends by itself."""
+    connection = await asyncpg.connect(urlunsplit(urlsplit(database_url)._replace(path="/postgres")))
     try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        async with asyncio.timeout(EMPTY_S):
+            while not await _dropped(connection):  # noqa: ASYNC110 - a vacuum that ends sets no event
+                await asyncio.sleep(0.1)
         await connection.execute(f"CREATE DATABASE {DATABASE}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
     finally:
         await connection.close()
-    parts = urlsplit(urls.database_url)
-    database_url = urlunsplit(parts._replace(path=f"/{DATABASE}"))
     await migrate(database_url)
-    return database_url
+
+
+async def _dropped(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    with suppress(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        return True
+    return False
 
 
 async def _empty_streams(nats_url: str) -> None:
