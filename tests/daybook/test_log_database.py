@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from daybook.cli.audit import audit_app
+from daybook.cli.dlq import dlq_app
 from daybook.cli.events import events_app
 from daybook.cli.projections import projections_app
 from daybook.cli.stack import stack_app
@@ -19,6 +20,7 @@ from domain.errors import SetupError
 ASKING = [
     (audit_app, "verify"),
     (audit_app, "checkpoint"),
+    (dlq_app, "list"),
     (events_app, "list"),
     (events_app, "export", "--out", "log.parquet"),
     (projections_app, "status"),

@@ -6,12 +6,10 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import pytest
-import structlog
 from builders import random_history
 from typer.testing import CliRunner
 
@@ -28,13 +26,6 @@ from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
 
 NAMES = [model.name for model in READ_MODELS]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """The command sets the logging up for the whole process."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
