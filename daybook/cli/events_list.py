@@ -75,7 +75,7 @@ def _hint(listed: int, limit: int) -> None:
     if listed == 0:
         sys.stderr.write("no event is as asked for\n")
     elif listed == limit:
-        sys.stderr.write(f"that were the first {limit:,}: raise --limit to see whether there are more\n")
+        sys.stderr.write(f"these were the first {limit:,}: raise --limit to see whether there are more\n")
 
 
 async def _print(pages: AsyncGenerator[list[StoredEvent]], limit: int, *, as_json: bool) -> tuple[int, int]:

@@ -95,7 +95,7 @@ async def test_people_get_a_line_an_event(filled: str) -> None:
     ("arguments", "lines", "hint"),
     [
         (["--type", "order.lost"], 0, "no event is as asked for\n"),
-        (["--limit", "2"], 2, "that were the first 2: raise --limit to see whether there are more\n"),
+        (["--limit", "2"], 2, "these were the first 2: raise --limit to see whether there are more\n"),
     ],
 )
 async def test_people_are_told_what_a_list_is_not(
