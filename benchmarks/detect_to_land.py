@@ -31,7 +31,7 @@ from adapters.solana.pubsub import PubSub
 from adapters.solana.rpc import RpcChain
 from adapters.solana.signers import MemorySigner
 from adapters.solana.transactions import CycleTransactionBuilder
-from daybook.app import now_us
+from daybook.clock import now_us
 from daybook.demo.network import Network, NetworkOptions, local_network
 from domain.chain import WSOL, Address
 from domain.errors import ChainError

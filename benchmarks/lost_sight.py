@@ -32,7 +32,7 @@ from adapters.solana.accounts import AccountReader
 from adapters.solana.jsonrpc import JsonRpc
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.pubsub import PubSub
-from daybook.app import now_us
+from daybook.clock import now_us
 
 GIVEN_OUT_US = 5_000_000
 """As `DAYBOOK_QUOTES__MAX_STALE_MS`."""

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from adapters.jetstream.consumers import Consumer, Subscription
 from adapters.jetstream.relay import Relay
 from adapters.jetstream.streams import STREAMS
-from adapters.keys.audit_key import is_signed, read_or_make
-from adapters.postgres.audit_pages import RecordPages
 from adapters.postgres.bookmarks import PostgresBookmarks
-from adapters.postgres.checkpoints import PostgresCheckpoints
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.leases import PostgresLeases
@@ -43,6 +38,8 @@ from commands.recording import Recorder
 from commands.settling import Settlement
 from commands.strategies import Strategies
 from commands.wallets import Wallets
+from daybook.auditing import AuditPlan, auditor_of
+from daybook.clock import now_us
 from daybook.settings import ArbitrageSettings, RiskSettings
 from daybook.supervise import Service
 from domain.chain import USDC, WSOL, Address
@@ -54,32 +51,12 @@ from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import wallet_stream
 from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
-from replay.audit import Auditor
 
 MARKET_TOPICS = (PoolUpdated.TOPIC, MarketGap.TOPIC)
 """All that travels on the market stream."""
 
 STRATEGY = "arbitrage"
 """The name of the one strategy `daybook run` and the demo start."""
-
-
-def now_us() -> int:
-    """The system's clock: microseconds since the epoch."""
-    return time.time_ns() // 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class AuditPlan:
-    """How the record is signed while it grows.
-
-    Attributes:
-        key_file: the auditor's key, made on first use.
-        every_events, every_seconds: sign after so many new events, or after so long if any are new.
-    """
-
-    key_file: Path
-    every_events: int
-    every_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,23 +202,6 @@ def _hot_prices(
         log=log,
         bookmarks=bookmarks,
         letters=reads,
-    )
-
-
-def auditor_of(log: PostgresEventLog, plan: AuditPlan) -> Auditor:
-    """Signs what it has walked itself.
-
-    Raises:
-        SetupError: the key file cannot be used.
-    """
-    return Auditor(
-        RecordPages(log),
-        PostgresCheckpoints(log),
-        is_signed,
-        read_or_make(plan.key_file),
-        now_us,
-        every_events=plan.every_events,
-        every_us=plan.every_seconds * 1_000_000,
     )
 
 

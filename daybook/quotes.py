@@ -32,9 +32,9 @@ from api.quotes import QuoteServices, quotation_body
 from api.rest.quotes import create_quotes_app
 from api.services import Health
 from commands.quotes import QuoteRecorder
-from daybook.app import now_us
 from daybook.cli.output import DONE, print_json, say
 from daybook.cli.progress import Report, progress
+from daybook.clock import now_us
 from daybook.settings import Settings
 from daybook.signals import StopRequest, run_stoppable
 from daybook.supervise import Service, supervised

@@ -14,7 +14,8 @@ from adapters.rpcpool.pool import RpcPool, open_pool
 from adapters.solana.accounts import AccountReader
 from adapters.solana.signers import read_key_file
 from commands.strategies import FOREIGN, STOPPED
-from daybook.app import STRATEGY, AuditPlan, Daybook, World, live, start_trading, token_accounts
+from daybook.app import STRATEGY, Daybook, World, live, start_trading, token_accounts
+from daybook.auditing import audit_plan
 from daybook.cli.output import DONE, print_json, say
 from daybook.serve import api_server
 from daybook.settings import Settings
@@ -166,8 +167,3 @@ def _announce(facts: dict[str, str], *, as_json: bool) -> None:
         for name, value in facts.items():
             say(f"{name.replace('_', ' ')}: {value}")
         say("Ctrl-C stops it.")
-
-
-def audit_plan(settings: Settings) -> AuditPlan:
-    """How the settings want the record signed."""
-    return AuditPlan(settings.audit_key, settings.audit_checkpoint_events, settings.audit_checkpoint_seconds)

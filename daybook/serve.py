@@ -12,7 +12,8 @@ from api.app import create_app
 from api.rest.rpc import rpc_router
 from api.rest.rpc_service import RpcService
 from api.services import ApiServices, Health, HealthCheck, runner_check
-from daybook.app import Daybook, World, now_us
+from daybook.app import Daybook, World
+from daybook.clock import now_us
 from daybook.web import ApiServer, serving
 from domain.chain import Commitment
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from daybook.cli.log_database import log_database
-from daybook.cli.moments import now_us
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
 from domain.errors import InvalidInput, LogCorrupt
@@ -47,18 +46,9 @@ class AuditRoom:
 
     def auditor(self) -> Auditor:
         """Signs with the key of the settings, made on first use."""
-        from adapters.keys.audit_key import is_signed, read_or_make  # noqa: PLC0415 - only where something is signed
-        from replay.audit import Auditor  # noqa: PLC0415 - as above
+        from daybook.auditing import audit_plan, auditor_of  # noqa: PLC0415 - only where something is signed
 
-        return Auditor(
-            self.pages,
-            self.checkpoints,
-            is_signed,
-            read_or_make(self.settings.audit_key),
-            now_us,
-            every_events=self.settings.audit_checkpoint_events,
-            every_us=self.settings.audit_checkpoint_seconds * 1_000_000,
-        )
+        return auditor_of(self.log, audit_plan(self.settings))
 
     def verifier(self, public_key: str | None) -> Verifier:
         """Takes the signatures of a given key, or of the key file where there is one."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.audit import AuditRoom, audit_app, broken_is_no, with_room
-from daybook.cli.moments import now_us
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
+from daybook.clock import now_us
 from daybook.settings import Settings, load_settings
 from domain.audit.events import ANCHORS, AuditAnchored, memo_text
 from domain.audit.merkle import EMPTY_ROOT

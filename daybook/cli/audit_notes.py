@@ -11,8 +11,8 @@ from uuid import uuid4
 import typer
 
 from daybook.cli.audit import AuditRoom, audit_app, with_room
-from daybook.cli.moments import now_us
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
+from daybook.clock import now_us
 from daybook.settings import load_settings
 from domain.events import to_datetime
 

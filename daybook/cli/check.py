@@ -25,8 +25,8 @@ from adapters.solana.jsonrpc import JsonRpc
 from adapters.solana.pool_directory import PoolDirectory
 from adapters.solana.pubsub import PubSub
 from adapters.solana.signers import read_key_file
-from daybook.cli.moments import now_us
 from daybook.cli.output import DONE, NO, print_json, say
+from daybook.clock import now_us
 from daybook.settings import PREFIX, Settings
 from daybook.web import listen
 from domain.chain import Address

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 from domain.errors import InvalidInput
 from domain.events import to_datetime, to_microseconds
-
-
-def now_us() -> int:
-    """This moment, in microseconds since the epoch."""
-    return time.time_ns() // 1_000
 
 
 def moment(text: str | None) -> int | None:

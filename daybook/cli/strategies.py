@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from daybook.cli.moments import now_us
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
+from daybook.clock import now_us
 from daybook.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from commands.aggregates import Aggregates
 from commands.wallets import Wallets
-from daybook.app import now_us, token_accounts
+from daybook.app import token_accounts
 from daybook.cli.audit import audit_app
+from daybook.clock import now_us
 from domain.chain import NATIVE, Address
 from domain.errors import InvalidInput, SetupError
 from domain.money import Lamports

@@ -34,7 +34,8 @@ from commands.aggregates import Aggregates, decisions
 from commands.reconciling import Reconciler
 from commands.strategies import Strategies
 from commands.wallets import Wallets
-from daybook.app import now_us, token_accounts
+from daybook.app import token_accounts
+from daybook.clock import now_us
 from domain.chain import USDC, WSOL, Address, Signature, Slot
 from domain.events import Cause, derived_id, to_datetime
 from domain.money import Lamports

@@ -23,7 +23,7 @@ from adapters.solana.accounts import AccountReader
 from adapters.solana.jsonrpc import JsonRpc
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.pubsub import PubSub
-from daybook.app import now_us
+from daybook.clock import now_us
 from domain.chain import USDC, WSOL
 from domain.errors import ChainUnavailable, StalePool
 from domain.market.quotes import QuoteRequest

@@ -23,7 +23,7 @@ from adapters.solana.jsonrpc import JsonRpc
 from adapters.solana.pool_programs import POOL_PROGRAMS
 from adapters.solana.pubsub import PubSub
 from adapters.solana.watches import AccountWatch
-from daybook.app import now_us
+from daybook.clock import now_us
 from domain.chain import WSOL, Address, Commitment, Mint
 from domain.errors import DaybookError, StalePool
 from domain.market.quotes import Quotation, QuoteRequest
