@@ -52,8 +52,7 @@ class EventFile:
     """A file of events being written: it appears under its name when it is complete and on the disk.
 
     Args:
-        path: its name; the ending tells the format, unless `suffix` does.
-        suffix: `.parquet` or `.ndjson`.
+        path: its name; the ending tells the format, for whoever reads it too.
         overwrite: whether a file of that name may be replaced.
 
     Raises:
@@ -61,8 +60,8 @@ class EventFile:
         SetupError: the folder cannot be written to, or the disk is full.
     """
 
-    def __init__(self, path: Path, *, suffix: str | None = None, overwrite: bool = False) -> None:
-        kind = suffix or path.suffix
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        kind = path.suffix
         if kind not in _WRITERS:
             raise InvalidInput(f"{path} ends in neither .parquet nor .ndjson: choose one of them")
         if path.exists() and not (overwrite and path.is_file()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,19 @@ def summary_of(claims: Any, path: Path) -> Summary:  # noqa: ANN401 - whatever a
         InvalidInput: they are not claims of ours.
     """
     try:
-        first, last, rows = (int(claims[name]) for name in ("first_position", "last_position", "rows"))
+        first, last, rows = (_count(claims[name]) for name in ("first_position", "last_position", "rows"))
         before, after = (bytes.fromhex(claims[name]) for name in ("first_prev_hash", "last_hash"))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
             f"{path} does not say which events it holds ({error!r}): it was not written by daybook"
         ) from error
     return Summary(first, last, rows, before, after)
+
+
+def _count(claim: Any) -> int:  # noqa: ANN401 - whatever a file holds
+    if not isinstance(claim, int) or not 0 <= claim < 2**63:
+        raise ValueError(f"{claim!r} is no position and no number of rows")
+    return claim
 
 
 class EventReader(Protocol):
@@ -146,7 +153,7 @@ def _step(walk: ChainWalk, row: StoredEvent, reader: EventReader, number: int) -
         raise _out_of_order(walk, row, reader, number)
     try:
         walk.step(row)
-    except LogCorrupt as error:
+    except (LogCorrupt, struct.error) as error:  # a number that no column holds cannot even be hashed
         raise InvalidInput(
             f"{reader.path}, {reader.place(number)}: the event of position {row.position} is not as it was "
             "written: its content does not give its hash"

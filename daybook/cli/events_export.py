@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Collection
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
     from adapters.event_files.files import EventFile
     from adapters.event_files.summary import Summary
     from adapters.postgres.exporting import Selection
-
-
-class Format(StrEnum):
-    """Of the file."""
-
-    PARQUET = "parquet"
-    NDJSON = "ndjson"
 
 
 class Category(StrEnum):
@@ -58,10 +53,7 @@ Until = Annotated[str | None, typer.Option(help="Only recorded before this time,
 
 def export(
     *,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    file_format: Annotated[
-        Format | None, typer.Option("--format", help="Unless the file's name tells: .parquet or .ndjson.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write; it ends in .parquet or .ndjson.")],
     after: After = 0,
     through: Through = None,
     types: Types = None,
@@ -79,17 +71,15 @@ def export(
     as asked for, no file is written and the exit code is 1.
     """
     from adapters.event_files.files import EventFile  # noqa: PLC0415 - each command loads only what it needs
-    from adapters.postgres.exporting import Selection  # noqa: PLC0415 - as above
 
     if through is not None and after >= through:
         raise InvalidInput(
             f"no position is above --after {after} and not above --through {through}: give a higher --through"
         )
-    wanted = Selection(types or (), streams or (), category, moment(since), moment(until))
-    suffix = None if file_format is None else f".{file_format}"
+    wanted = selection(types, streams, category, since, until)
     settings = load_settings(data_dir=data_dir)
     with (
-        EventFile(out, suffix=suffix, overwrite=force) as file,
+        EventFile(out, overwrite=force) as file,
         log_database(settings) as url,
         progress("exporting") as report,
     ):
@@ -103,6 +93,37 @@ def export(
         path = str(out) if written.rows else None
         print_json({"path": path, "contiguous": written.contiguous, **written.as_json()})
     raise typer.Exit(DONE if written.rows else NO)
+
+
+def selection(
+    types: Collection[str] | None,
+    streams: Collection[str] | None,
+    category: str | None,
+    since: str | None,
+    until: str | None,
+) -> Selection:
+    """What the filters of a command ask for; a type that this daybook does not know is told.
+
+    Raises:
+        InvalidInput: a time that is none, or a range that holds none.
+    """
+    from adapters.postgres.exporting import Selection  # noqa: PLC0415 - as in `export`
+
+    begin, end = moment(since), moment(until)
+    if begin is not None and end is not None and begin >= end:
+        raise InvalidInput(f"no time is at or after --since {since} and before --until {until}: swap them")
+    for topic in types or ():
+        _tell_unknown(topic)
+    return Selection(types or (), streams or (), category, begin, end)
+
+
+def _tell_unknown(topic: str) -> None:
+    """It may stand in the log all the same, written by another version or another program."""
+    from adapters.postgres.codec import EVENT_TYPES  # noqa: PLC0415 - as in `export`
+
+    if topic not in EVENT_TYPES:
+        close = "".join(f": did you mean {other}?" for other in get_close_matches(topic, EVENT_TYPES, 1))
+        sys.stderr.write(f"this daybook knows no event type {topic!r}{close}\n")
 
 
 async def _export(

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import sys
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
 
-from daybook.cli.events_export import After, Since, Streams, Types, Until
+from daybook.cli.events_export import After, Since, Streams, Types, Until, selection
 from daybook.cli.log_database import log_database
-from daybook.cli.moments import iso, moment
+from daybook.cli.moments import iso
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
 from daybook.settings import load_settings
 from domain.errors import InvalidInput
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
     from adapters.postgres.listing import Listing
     from adapters.postgres.rows import StoredEvent
 
+LISTED: Final = 100
+"""Events, unless more are asked for: a few screens."""
+
 
 def list_(
     *,
     after: After = 0,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many; with --follow, end after them.")] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many: 100, or with --follow all that come, unless given."),
+    ] = None,
     types: Types = None,
     streams: Streams = None,
     correlation: Annotated[UUID | None, typer.Option(help="Only the events of this story.")] = None,
@@ -43,15 +49,14 @@ def list_(
     With --json each event is one object on a line of its own, and the last line is
     {"listed": how many, "last_position": of the last one, "head": of the log}.
     """
-    from adapters.postgres.exporting import Selection  # noqa: PLC0415 - each command loads only what it needs
-    from adapters.postgres.listing import Listing  # noqa: PLC0415 - as above
+    from adapters.postgres.listing import Listing  # noqa: PLC0415 - each command loads only what it needs
 
     if follow and until is not None:
         raise InvalidInput("--follow goes on for ever and --until ends: give one of them")
-    wanted = Selection(types or (), streams or (), None, moment(since), moment(until))
-    listing = Listing(wanted, after, correlation)
+    listing = Listing(selection(types, streams, None, since, until), after, correlation)
+    at_most = limit or (sys.maxsize if follow else LISTED)
     with log_database(load_settings(data_dir=data_dir)) as url:
-        asyncio.run(_list(url, listing, limit, follow=follow, as_json=as_json))
+        asyncio.run(_list(url, listing, at_most, follow=follow, as_json=as_json))
 
 
 async def _list(url: str, listing: Listing, limit: int, *, follow: bool, as_json: bool) -> None:

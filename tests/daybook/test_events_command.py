@@ -76,12 +76,10 @@ async def test_out_and_in_again(
 
 @pytest.mark.usefixtures("log_url")
 async def test_selections(tmp_path: Path) -> None:
-    """Every filter, alone and together; a format that the name does not tell."""
+    """Every filter, alone and together."""
 
     async def rows(*filters: str) -> int:
-        _, out = await run(
-            "export", "--out", tmp_path / "some.data", "--format", "ndjson", "--force", *filters
-        )
+        _, out = await run("export", "--out", tmp_path / "some.ndjson", "--force", *filters)
         assert isinstance(out["rows"], int)
         return out["rows"]
 

@@ -89,12 +89,20 @@ async def test_people_get_a_line_an_event(filled: str) -> None:
         CliRunner().invoke, events_app, ["list", "--follow", "--until", "2026-01-01"]
     )
     assert isinstance(refused.exception, InvalidInput)
+    swapped = ["list", "--since", "2026-02-01", "--until", "2026-01-01"]
+    refused = await asyncio.to_thread(CliRunner().invoke, events_app, swapped)
+    assert "--since 2026-02-01 and before --until 2026-01-01: swap them" in str(refused.exception)
 
 
 @pytest.mark.parametrize(
     ("arguments", "lines", "hint"),
     [
-        (["--type", "order.lost"], 0, "no event is as asked for\n"),
+        (["--type", "market.gap"], 0, "no event is as asked for\n"),
+        (
+            ["--type", "order.placd", "--type", "order.placed"],
+            2,
+            "this daybook knows no event type 'order.placd': did you mean order.placed?\n",
+        ),
         (["--limit", "2"], 2, "these were the first 2: raise --limit to see whether there are more\n"),
     ],
 )
@@ -105,6 +113,18 @@ async def test_people_are_told_what_a_list_is_not(
     assert filled
     result = await asyncio.to_thread(CliRunner().invoke, events_app, ["list", *arguments])
     assert (len(result.stdout.splitlines()), result.stderr) == (lines, hint)
+
+
+async def test_a_follower_goes_on_behind_a_screenful(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list ends after so many; who follows wants what comes, however much was there."""
+    monkeypatch.setattr("daybook.cli.events_list.LISTED", 1)
+    found, _ = await listed()
+    assert found == [1]
+    following = asyncio.create_task(listed("--follow", "--limit", "7"))
+    async with await PostgresEventLog.open(filled) as log:
+        await log.append([to("pool-3", pool_updated(1), pool_updated(2))], append_id=new_id())
+    found, _ = await following
+    assert found == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_follower_prints_what_is_appended_and_ends_on_ctrl_c(stack: StackUrls) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -129,6 +130,19 @@ def shorten(lines: list[bytes]) -> None:
     del lines[-2]
 
 
+def renumber(field: bytes, number: int) -> Callable[[list[bytes]], None]:
+    """A number that no column holds."""
+
+    def damage(lines: list[bytes]) -> None:
+        lines[7] = re.sub(b'"%b":[0-9]+' % field, b'"%b":%d' % (field, number), lines[7])
+
+    return damage
+
+
+def overstate(lines: list[bytes]) -> None:
+    lines[-1] = lines[-1].replace(b'"last_position":200,"rows":200', b'"last_position":%d,"rows":1' % 2**80)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -138,6 +152,10 @@ def shorten(lines: list[bytes]) -> None:
         (reformat, "line 8: the event of position 7 is not as it was written"),
         (extend, "line 8: it is no event: Object contains unknown field"),
         (shorten, "holds 199 events up to position 199, and says that they are 200 up to position 200"),
+        (renumber(b"recorded_at", 2**70), "line 8: the event of position 7 is not as it was written"),
+        (renumber(b"version", -1), "line 8: the event of position 7 is not as it was written"),
+        (renumber(b"schema_version", 2**33), "line 8: the event of position 7 is not as it was written"),
+        (overstate, "does not say which events it holds"),
     ],
 )
 def test_altered_lines_are_found_at_their_place(
