@@ -13,6 +13,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
         sys.exit(128 + signal.SIGINT)  # as a shell says it
 
 

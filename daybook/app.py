@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from adapters.jetstream.consumers import Consumer, Subscription
 from adapters.jetstream.relay import Relay
@@ -38,7 +39,7 @@ from commands.recording import Recorder
 from commands.settling import Settlement
 from commands.strategies import Strategies
 from commands.wallets import Wallets
-from daybook.auditing import AuditPlan, auditor_of
+from daybook.auditing import AuditPlan, audit
 from daybook.clock import now_us
 from daybook.settings import ArbitrageSettings, RiskSettings
 from daybook.supervise import Service
@@ -166,7 +167,7 @@ def _wire(
         "recorder": lambda: Recorder(log, scanner, now_us).run(),
     }
     if world.audit is not None:
-        services["auditor"] = auditor_of(log, world.audit).run
+        services["auditor"] = partial(audit, log, world.audit)
     return Daybook(
         log=log,
         reads=reads,

@@ -8,10 +8,12 @@ crash in between leaves the table in place, and the next run writes the file aga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +68,9 @@ FROM archives WHERE restored_at IS NULL ORDER BY low
 _RANGE: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 _log = structlog.get_logger(__name__)
 
+OnPhase = Callable[[str, int, int], None]
+"""Told a phase, how much of it is done, and how much there is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -116,8 +121,13 @@ class Archivist:
         )
         return recorded_at is not None and (than_us is None or recorded_at < than_us)
 
-    async def archive(self, leaf: Leaf, folder: Path, progress: Progress) -> Archived:
-        """Move one partition into a file of the folder.
+    async def archive(self, leaf: Leaf, folder: Path, on_phase: OnPhase) -> Archived:
+        """Move one partition into a file of the folder, and prove the file.
+
+        Args:
+            leaf: which one.
+            folder: made where it is not there.
+            on_phase: told what is being done to it, how far it is, and how far it goes.
 
         Raises:
             LogCorrupt: the chain does not verify there.
@@ -128,9 +138,9 @@ class Archivist:
         after = max(leaf.low - 1, 0)
         await self._refuse_foreign(path, leaf)
         with EventFile(path, overwrite=True) as file:
-            await write_range(self._log, file, after, leaf.high - 1, _is_market, progress)
+            await write_range(self._log, file, after, leaf.high - 1, _is_market, partial(on_phase, "write"))
             summary = file.finish()
-        versions = await asyncio.to_thread(_read_back, path, summary)
+        versions = await asyncio.to_thread(_read_back, path, summary, partial(on_phase, "read back"))
         await self._compare_count(leaf, summary)
         await self._detach(leaf, path, summary, versions)
         return Archived(leaf.name, path, summary)
@@ -235,8 +245,12 @@ async def archivist(database_url: str) -> AsyncIterator[Archivist]:
         async with await PostgresEventLog.open(database_url) as log:
             if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('daybook.archive'))"):
                 raise LogError("archives of this log are being written or restored: wait for that to end")
-            with explained():
-                yield Archivist(connection, log)
+            try:
+                with explained():
+                    yield Archivist(connection, log)
+            finally:  # a server notices the end of a connection when it likes; the next archivist may be here
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await connection.execute("SELECT pg_advisory_unlock(hashtext('daybook.archive'))")
     except asyncpg.InsufficientPrivilegeError as error:
         raise SetupError(
             f"the archive was refused: {error}; run it as the owner of the database, who ran "
@@ -279,15 +293,18 @@ def _is_market(row: StoredEvent) -> bool:
     return row.topic.startswith("market.")
 
 
-def _read_back(path: Path, written: Summary) -> dict[str, int]:
+def _read_back(path: Path, written: Summary, progress: Progress) -> dict[str, int]:
     """Prove the file as it stands on the disk; the newest version of each of its streams."""
     versions: dict[str, int] = {}
+    done = 0
     try:
         with open_events(path) as reader:
             if reader.summary != written:
                 raise InvalidInput(f"{path} says that it holds other events")
             for rows in verified(reader):
                 versions.update((row.stream, row.version) for row in rows)
+                done += len(rows)
+                progress(done, written.rows)
     except InvalidInput as error:
         raise SetupError(
             f"an archive did not read back as it was written: {error}; its partition is still in the "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adapters.postgres.checkpoints import PostgresCheckpoints
     from adapters.postgres.event_log import PostgresEventLog
     from domain.audit.checkpoint import Checkpoint
-    from replay.audit import Auditor, Verifier
+    from replay.audit import Progress, Verifier
     from replay.proofs import Proof
 
 T = TypeVar("T")
@@ -44,11 +44,12 @@ class AuditRoom:
     pages: RecordPages
     checkpoints: PostgresCheckpoints
 
-    def auditor(self) -> Auditor:
-        """Signs with the key of the settings, made on first use."""
+    async def sign(self, progress: Progress | None = None) -> Checkpoint | None:
+        """Walk what is new and sign it with the key of the settings; nothing of an empty log."""
         from daybook.auditing import audit_plan, auditor_of  # noqa: PLC0415 - only where something is signed
 
-        return auditor_of(self.log, audit_plan(self.settings))
+        auditor = await auditor_of(self.log, audit_plan(self.settings))
+        return await auditor.checkpoint(progress)
 
     def verifier(self, public_key: str | None) -> Verifier:
         """Takes the signatures of a given key, or of the key file where there is one."""
@@ -90,7 +91,7 @@ def checkpoint(*, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
 
     settings = load_settings(data_dir=data_dir)
     with progress("signing") as report, broken_is_no(as_json=as_json):
-        signed = with_room(settings, lambda room: room.auditor().checkpoint(report))
+        signed = with_room(settings, lambda room: room.sign(report))
     if as_json:
         print_json({"checkpoint": None if signed is None else shown(signed)})
     elif signed is None:

@@ -63,7 +63,7 @@ async def _anchor(room: AuditRoom) -> AuditAnchored:
         )
     signer = read_key_file(room.settings.keypair_file)
     async with _node(room.settings) as rpc:
-        signed = await room.auditor().checkpoint()
+        signed = await room.sign()
         if signed is None:
             raise InvalidInput("the log is empty: there is nothing to anchor")
         said = signed.statement

@@ -11,7 +11,7 @@ import typer
 
 from daybook.cli.log_database import log_database
 from daybook.cli.output import DataDir, JsonFlag, print_json, say
-from daybook.cli.progress import progress
+from daybook.cli.progress import Phases, progress
 from daybook.settings import load_settings
 from domain.errors import InvalidInput
 
@@ -45,27 +45,33 @@ def archive(
     settings = load_settings(data_dir=data_dir)
     folder = to or settings.archive_dir or settings.data_dir / "archive"
     age = None if before is not None else (settings.archive_after_days if older_than is None else older_than)
-    with log_database(settings) as url:
-        done = asyncio.run(_archive(url, folder, before, age))
-    if as_json:
-        print_json({"archived": [_as_json(one) for one in done]})
-        return
-    for one in done:
-        say(f"{one.path}: {one.summary.rows:,} market events, {_range(one)}")
-    if not done:
+    done: list[Archived] = []
+    try:
+        with log_database(settings) as url:
+            asyncio.run(_archive(url, folder, before, age, done))
+    finally:  # what was moved is told, also where the next one failed
+        if as_json and done:
+            print_json({"archived": [_as_json(one) for one in done]})
+        elif not as_json:
+            for one in done:
+                say(f"{one.path}: {one.summary.rows:,} market events, {_range(one)}")
+    if as_json and not done:
+        print_json({"archived": []})
+    elif not done:
         say("nothing to archive: no closed market partition is as old as asked for")
 
 
-async def _archive(url: str, folder: Path, before: int | None, days: int | None) -> list[Archived]:
+async def _archive(
+    url: str, folder: Path, before: int | None, days: int | None, done: list[Archived]
+) -> None:
+    """Append to `done` what is archived."""
     from adapters.postgres.archiving import archivist  # noqa: PLC0415 - each command loads only what it needs
 
     oldest = None if days is None else time.time_ns() // 1_000 - days * DAY_US
-    done = []
     async with archivist(url) as works:
         for leaf in await works.closed_leaves(before, oldest):
-            with progress(f"archiving {leaf.name}") as report:
-                done.append(await works.archive(leaf, folder, report))
-    return done
+            with Phases(leaf.name) as phases:
+                done.append(await works.archive(leaf, folder, phases))
 
 
 def restore(

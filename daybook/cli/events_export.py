@@ -119,7 +119,8 @@ def selection(
 
 def _tell_unknown(topic: str) -> None:
     """It may stand in the log all the same, written by another version or another program."""
-    from adapters.postgres.codec import EVENT_TYPES  # noqa: PLC0415 - as in `export`
+    import adapters.postgres.codec  # noqa: F401, PLC0415 - as in `export`; it registers all types
+    from domain.events import EVENT_TYPES  # noqa: PLC0415 - as above
 
     if topic not in EVENT_TYPES:
         close = "".join(f": did you mean {other}?" for other in get_close_matches(topic, EVENT_TYPES, 1))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import ExitStack, contextmanager
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -44,6 +44,34 @@ def progress(what: str) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class Phases:
+    """Shows each phase of a work with a bar of its own.
+
+    Args:
+        what: is worked on.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._stack = ExitStack()
+        self._phase: str | None = None
+        self._report: Report | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """How far a phase is."""
+        if phase != self._phase or self._report is None:
+            self._stack.close()
+            self._phase = phase
+            self._report = self._stack.enter_context(progress(f"{self._what}: {phase}"))
+        self._report(done, total)
 
 
 class RateColumn(ProgressColumn):

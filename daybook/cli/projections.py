@@ -6,9 +6,8 @@ A read model may be thrown away at any time, so nothing here asks twice; but wha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,14 +21,14 @@ from daybook.cli.output import (
     print_json,
     say,
 )
-from daybook.cli.progress import Report, progress
+from daybook.cli.progress import Phases, progress
 from daybook.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daybook.cli.read_models import Desk
-    from projections.rebuild import Phase, Rebuilt
+    from projections.rebuild import Rebuilt
     from projections.verification import Verified
 
 projections_app = typer.Typer(
@@ -83,7 +82,7 @@ def rebuild(
     async def answer(desk: Desk) -> Answer:
         results, lines = [], []
         for model in desk.models:
-            with _Phases(model.name) as phases:
+            with Phases(model.name) as phases:
                 built = await desk.rebuild(model, verified=not skip_verification, on_phase=phases)
             dropped = await desk.drop_old(model) if drop_old else 0
             results.append({**_built(built), "dropped": dropped})
@@ -173,29 +172,6 @@ def _answer(
         for line in lines:
             say(line)
     return found
-
-
-class _Phases:
-    """Shows each phase of a rebuild with a bar of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._stack = ExitStack()
-        self._phase: Phase | None = None
-        self._report: Report | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
-
-    def __call__(self, phase: Phase, position: int, target: int) -> None:
-        if phase is not self._phase or self._report is None:
-            self._stack.close()
-            self._phase = phase
-            self._report = self._stack.enter_context(progress(f"{self._name}: {phase.value}"))
-        self._report(position, target)
 
 
 def _built(built: Rebuilt) -> dict[str, Any]:

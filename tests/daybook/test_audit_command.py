@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import daybook.cli.audit_anchors
 import daybook.cli.audit_checkpoints
 import daybook.cli.audit_notes  # noqa: F401 - the three add their commands to `audit_app`
+from adapters.keys.audit_key import read_or_make
 from adapters.localnet.server import LocalnetConfig, LocalnetHandle, serve
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
@@ -122,6 +123,27 @@ async def test_whose_signatures_count_must_be_known(log_url: str, tmp_path: Path
     assert (code, answer["position"]) == (1, 10)
     with pytest.raises(InvalidInput, match="64 hexadecimal digits"):
         await run("verify", "--public-key", "12")
+
+
+async def test_only_the_key_that_signed_signs_on(
+    log_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped name of the key's file neither makes a second key nor makes the record look broken."""
+    before = await fill(log_url, 10)
+    _, signed = await run("checkpoint")
+    await fill(log_url, 1, after=10, before=before)
+    monkeypatch.setenv("DAYBOOK_AUDIT_KEY_FILE", str(tmp_path / "mistyped" / "key.pem"))
+    with pytest.raises(SetupError, match="there is no audit key"):
+        await run("checkpoint")
+    assert not (tmp_path / "mistyped").exists()
+    other = read_or_make(tmp_path / "other.pem")
+    monkeypatch.setenv("DAYBOOK_AUDIT_KEY_FILE", str(tmp_path / "other.pem"))
+    with pytest.raises(SetupError, match=f"audit key .* is {other.public_key.hex()}"):
+        await run("checkpoint")
+    monkeypatch.delenv("DAYBOOK_AUDIT_KEY_FILE")
+    code, later = await run("checkpoint")
+    assert (code, later["checkpoint"]["tree_size"]) == (0, 11)
+    assert later["checkpoint"]["public_key"] == signed["checkpoint"]["public_key"]
 
 
 async def test_a_proof_stands_alone(log_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,4 +22,4 @@ main()
 def test_ctrl_c_while_loading_is_no_traceback() -> None:
     """Loading takes a second, in which people change their mind."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")

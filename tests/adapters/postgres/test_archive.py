@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pyarrow as pa  # type: ignore[import-untyped] # pyarrow ships no types
@@ -20,7 +21,7 @@ from partitioned import SPAN, chained, fill, migrate_with_small_partitions, part
 from adapters.event_files.files import EventFile
 from adapters.postgres import archiving
 from adapters.postgres.archive_shelf import GROUPS_KEPT
-from adapters.postgres.archiving import Archived, Archivist, archivist, choose
+from adapters.postgres.archiving import Archived, Archivist, OnPhase, archivist, choose
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.relay_source import RelaySource
 from adapters.postgres.rows import StoredEvent
@@ -55,9 +56,13 @@ def unseen(_done: int, _total: int) -> None:
     """Progress nobody looks at."""
 
 
-async def archive_all(url: str, folder: Path, before: int | None = None) -> list[Archived]:
+async def archive_all(
+    url: str, folder: Path, before: int | None = None, on_phase: OnPhase = lambda _phase, *_progress: None
+) -> list[Archived]:
     async with archivist(url) as works:
-        return [await works.archive(leaf, folder, unseen) for leaf in await works.closed_leaves(before, None)]
+        return [
+            await works.archive(leaf, folder, on_phase) for leaf in await works.closed_leaves(before, None)
+        ]
 
 
 async def restore(url: str, what: str) -> list[Archived]:
@@ -103,7 +108,12 @@ async def test_only_closed_market_partitions_go(
 ) -> None:
     """Orders stay where they were; a file tells what it holds; partitions that are out are not made again."""
     await fill(log, 3 * SPAN + 8)
-    (first, *_) = await archive_all(url, tmp_path, before=2 * SPAN)
+    told: dict[str, tuple[int, int]] = {}
+    (first, *_) = await archive_all(
+        url, tmp_path, 2 * SPAN, lambda phase, *progress: told.update({phase: progress})
+    )
+    assert told.keys() == {"write", "read back"}
+    assert all(done == total > 0 for done, total in told.values())
     assert first.path.name == "market-000000000000-000000000049.parquet"
     rows = await owner.fetch("SELECT * FROM archives ORDER BY low")
     assert [(row["low"], row["high"]) for row in rows] == [(0, SPAN), (SPAN, 2 * SPAN)]
@@ -330,9 +340,9 @@ async def test_a_written_file_that_does_not_read_back_drops_nothing(
     await fill(log, 2 * SPAN)
     read_back = archiving._read_back
 
-    def lying_disk(path: Path, written: object) -> dict[str, int]:
+    def lying_disk(path: Path, *arguments: Any) -> dict[str, int]:  # noqa: ANN401 - as it stands for
         alter(path)
-        return read_back(path, written)  # type: ignore[arg-type] # a Summary
+        return read_back(path, *arguments)
 
     monkeypatch.setattr(archiving, "_read_back", lying_disk)
     with pytest.raises(SetupError, match=r"position 14 is not as it was written.*still in the database"):

@@ -24,7 +24,7 @@ async def archive_all(url: str, folder: Path) -> int:
     async with archivist(url) as works:
         leaves = await works.closed_leaves(None, None)
         for leaf in leaves:
-            await works.archive(leaf, folder, lambda _done, _total: None)
+            await works.archive(leaf, folder, lambda _phase, _done, _total: None)
     return len(leaves)
 
 
