@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from errno import ENOENT
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -83,9 +84,10 @@ class EventFile:
             yield
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
+            mend = "Make that folder" if error.errno == ENOENT else "Make room there"
             raise SetupError(
-                f"writing {self.path} failed: {reason}; nothing was left behind. Make room "
-                "there or choose another folder, then run it again"
+                f"writing {self.path} failed: {reason}; nothing was left behind. {mend} or choose another, "
+                "then run it again"
             ) from error
 
     @property

@@ -121,10 +121,12 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Walk the chain and the checkpoints; exit code 1 names the first position that was altered."""
-    from daybook.cli.audit_anchors import compare_anchors  # noqa: PLC0415 - each command loads only what it needs
+    from daybook.cli.audit_anchors import compare_anchors, node_url  # noqa: PLC0415 - each command loads only what it needs
     from daybook.cli.progress import progress  # noqa: PLC0415 - as above
 
     settings = load_settings(data_dir=data_dir)
+    if chain:
+        node_url(settings)  # asked before a long walk
 
     async def act(room: AuditRoom) -> tuple[Any, int | None]:
         verified = await room.verifier(public_key).verify(

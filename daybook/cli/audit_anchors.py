@@ -169,13 +169,22 @@ def _own_wallet(settings: Settings) -> set[Address]:
     return set() if settings.keypair_file is None else {read_key_file(settings.keypair_file).address}
 
 
+def node_url(settings: Settings) -> str:
+    """Where anchors are compared.
+
+    Raises:
+        SetupError: no node is named.
+    """
+    if settings.rpc_url is None:
+        raise SetupError("anchors stand on the chain: set DAYBOOK_RPC_URL to a Solana node")
+    return settings.rpc_url
+
+
 @asynccontextmanager
 async def _node(settings: Settings) -> AsyncIterator[JsonRpc]:
     from adapters.solana.jsonrpc import JsonRpc  # noqa: PLC0415 - each command loads only what it needs
 
-    if settings.rpc_url is None:
-        raise SetupError("anchors stand on the chain: set DAYBOOK_RPC_URL to a Solana node")
-    rpc = JsonRpc(settings.rpc_url)
+    rpc = JsonRpc(node_url(settings))
     try:
         yield rpc
     finally:
