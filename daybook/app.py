@@ -44,7 +44,6 @@ from daybook.clock import now_us
 from daybook.settings import ArbitrageSettings, RiskSettings
 from daybook.supervise import Service
 from domain.chain import USDC, WSOL, Address
-from domain.market.events import MarketGap, PoolUpdated
 from domain.money import Lamports
 from domain.refusal import Refusal
 from domain.strategies.events import ArbitrageParameters, RiskLimits
@@ -52,9 +51,6 @@ from domain.wallets.events import TokenAccount
 from domain.wallets.wallet import wallet_stream
 from projections.catalogue import READ_MODELS
 from projections.runner import ProjectionRunner
-
-MARKET_TOPICS = (PoolUpdated.TOPIC, MarketGap.TOPIC)
-"""All that travels on the market stream."""
 
 STRATEGY = "arbitrage"
 """The name of the one strategy `daybook run` and the demo start."""
@@ -197,7 +193,7 @@ def _hot_prices(
 ) -> Consumer:
     """Keeps the newest prices in Valkey, from what JetStream delivers."""
     return Consumer(
-        Subscription("hot_prices", STREAMS["market"], MARKET_TOPICS),
+        Subscription("hot_prices", STREAMS["market"]),
         prices,
         nats_url=world.nats_url,
         log=log,

@@ -3,31 +3,31 @@
 JetStream delivers at least once, may come back empty after a power cut, and lets a message simply stop when
 its deliveries run out. So the consumer remembers a position of the log, not of a stream: what is at or
 below it was handled before, and whatever is missing above it is read from PostgreSQL before going on. The
-server never stops delivering (no `max_deliver`); we count, and write a dead letter ourselves.
+server never stops delivering (no `max_deliver`); we count, and write a dead letter ourselves. Events are
+decoded one by one, within the attempt: one that cannot be is tried and set aside like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
-from uuid import UUID
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, Header
+from nats.js.api import AckPolicy, ConsumerConfig
 
-from adapters.jetstream.streams import AWAY, REQUEST_TIMEOUT_S, Stream, connected
+from adapters.jetstream.headers import row_of
+from adapters.jetstream.streams import AWAY, REQUEST_TIMEOUT_S, Stream, connected, root_of
+from adapters.postgres.dead_letters import Placed
 from adapters.postgres.rows import StoredEvent
 from commands.ports import Bookmarks
-from domain.errors import CacheUnavailable, DaybookError, DeliveryError
+from domain.errors import CacheUnavailable, DaybookError, DecodeError, DeliveryError
 from domain.events import RecordedEvent
 from projections.ports import (
     DeadLetter,
-    EventReader,
-    FoldEvent,
     Generation,
     LetterState,
     Rows,
@@ -38,10 +38,10 @@ ACK_WAIT_S: Final = 30.0
 """A message that nobody answered for comes again after this; handling takes milliseconds."""
 
 MAX_DELIVERIES: Final = 5
-"""Deliveries of an event that a handler refuses, before it becomes a dead letter."""
+"""Attempts at an event that a handler refuses or nobody can decode, before it becomes a dead letter."""
 
 RETRY_S: Final = (0.1, 1.0, 5.0, 15.0)
-"""Before the second delivery, the third and so on."""
+"""Before the second attempt, the third and so on."""
 
 BATCH: Final = 256
 FETCH_S: Final = 1.0
@@ -70,10 +70,20 @@ class Handler(Protocol):
         ...
 
 
+class Record(Protocol):
+    """The log, undecoded: an event that cannot be decoded must not hide its neighbours."""
+
+    async def read_rows(
+        self, after: int = 0, limit: int = 500, *, through: int | None = None
+    ) -> Sequence[StoredEvent]:
+        """Up to `limit` rows with `after` < position (<= `through`), in position order."""
+        ...
+
+
 class Letters(Protocol):
     """Where events go that cannot be handled: the read store, which keeps those of the read models, too."""
 
-    async def set_aside(self, generation: Generation, event: FoldEvent, error: str, attempts: int) -> None:
+    async def set_aside(self, generation: Generation, event: Placed, error: str, attempts: int) -> None:
         """Write a dead letter; a repeated one counts its attempts on and waits again."""
         ...
 
@@ -95,20 +105,25 @@ class Subscription:
     Attributes:
         name: of the durable consumer, of its bookmark and of its dead letters.
         stream: the JetStream stream.
-        topics: all event types of that stream.
         max_deliveries: before an event becomes a dead letter.
         ack_wait_s: see `ACK_WAIT_S`.
     """
 
     name: str
     stream: Stream
-    topics: Collection[str]
     max_deliveries: int = MAX_DELIVERIES
     ack_wait_s: float = ACK_WAIT_S
 
 
-Item: TypeAlias = tuple[RecordedEvent, Msg | None]
-"""An event and the message that brought it; none where it was read from the log."""
+class Item(NamedTuple):
+    """An event, not yet decoded, and the message that brought it; none where it was read from the log."""
+
+    row: StoredEvent
+    message: Msg | None
+
+
+Refused: TypeAlias = tuple[Item, Exception]
+"""An event that cannot be decoded or that the handler refuses, and why."""
 
 
 class Consumer:
@@ -129,7 +144,7 @@ class Consumer:
         handler: Handler,
         *,
         nats_url: str,
-        log: EventReader,
+        log: Record,
         bookmarks: Bookmarks,
         letters: Letters,
     ) -> None:
@@ -208,49 +223,89 @@ class Consumer:
     async def _take(self, messages: Sequence[Msg]) -> None:
         """Handle messages in order, and before each what is missing between it and the one before."""
         items: list[Item] = []
-        for message in messages:
-            event, place = _recorded(message), message.metadata.sequence.stream
-            if event.position in self._open:
-                items.append((event, message))
-            elif event.position <= self._reached:
+        for row, message in await self._received(messages):
+            place = message.metadata.sequence.stream
+            if row.position in self._open:
+                items.append(Item(row, message))
+            elif row.position <= self._reached:
                 await message.ack()
             else:
                 if self._sequence is None or place != self._sequence + 1:
                     await self._handle(items)
                     items = []
-                    await self._fill(event.position)
-                items.append((event, message))
-                self._reached, self._sequence = event.position, place
+                    await self._fill(row.position)
+                items.append(Item(row, message))
+                self._reached, self._sequence = row.position, place
         await self._handle(items)
 
+    async def _received(self, messages: Sequence[Msg]) -> list[tuple[StoredEvent, Msg]]:
+        """The rows that messages carry. A message of somebody else is no event of the log: it is ended."""
+        received = []
+        for message in messages:
+            try:
+                received.append((row_of(message), message))
+            except DeliveryError as error:
+                _log.error("foreign_message", consumer=self._of.name, error=str(error))
+                await message.term()
+        return received
+
     async def _fill(self, before: int) -> None:
-        """Handle the events of the log below a position that no message brought."""
-        while missed := await self._log.read(
-            self._reached, BATCH, through=before - 1, topics=self._of.topics
-        ):
-            await self._handle([(event, None) for event in missed])
+        """Handle the events of the log below a position that no message brought.
+
+        All rows are read, not those of the types we know: one of an unknown type is not to be passed over.
+        """
+        root = self._of.stream.root
+        while missed := await self._log.read_rows(self._reached, BATCH, through=before - 1):
+            await self._make_up([Item(row, None) for row in missed if root_of(row.topic) == root])
             self._reached = missed[-1].position
             await self._save()
 
+    async def _make_up(self, items: Sequence[Item]) -> None:
+        """Handle events that nobody delivers again: they are tried as often here, with the same pauses."""
+        attempts = 1
+        while refused := await self._sift(items):
+            if attempts >= self._of.max_deliveries:
+                for item, error in refused:
+                    await self._set_aside(item.row, error, attempts)
+                return
+            await asyncio.sleep(_pause_s(attempts))
+            items, attempts = [item for item, _ in refused], attempts + 1
+
     async def _handle(self, items: Sequence[Item]) -> None:
-        """All together; where that is refused, one by one: only the one to blame waits or is set aside."""
-        if not items:
-            return
-        error = await self._try(items)
+        """Handle what messages brought; those that are refused are delivered again, or set aside."""
+        for item, error in await self._sift(items):
+            await self._refused(item, error)
+
+    async def _sift(self, items: Sequence[Item]) -> list[Refused]:
+        """Handle what can be decoded; returns what cannot, or was refused, and why."""
+        readable: list[tuple[Item, RecordedEvent]] = []
+        refused: list[Refused] = []
+        for item in items:
+            try:
+                readable.append((item, item.row.recorded()))
+            except DecodeError as error:
+                refused.append((item, error))
+        return refused + await self._offer(readable)
+
+    async def _offer(self, readable: Sequence[tuple[Item, RecordedEvent]]) -> list[Refused]:
+        """All together; where that is refused, one by one: only the one to blame is returned."""
+        if not readable:
+            return []
+        items = [item for item, _ in readable]
+        error = await self._try(items, [event for _, event in readable])
         if error is None:
             await self._settled(items)
-        elif len(items) == 1:
-            await self._refused(*items[0], error)
-        else:
-            for item in items:
-                await self._handle([item])
+            return []
+        if len(items) == 1:
+            return [(items[0], error)]
+        return [refused for one in readable for refused in await self._offer([one])]
 
-    async def _try(self, items: Sequence[Item]) -> Exception | None:
+    async def _try(self, items: Sequence[Item], events: Sequence[RecordedEvent]) -> Exception | None:
         """What the handler says against events. While what it writes to is away, their messages stay ours."""
         pause = FIRST_PAUSE_S
         while True:
             try:
-                await self._handler.handle([event for event, _ in items])
+                await self._handler.handle(events)
             except CacheUnavailable as error:
                 _log.warning("a consumer waits", consumer=self._of.name, error=str(error), pause_s=pause)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises, the event is not lost
@@ -264,25 +319,27 @@ class Consumer:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _settled(self, items: Sequence[Item]) -> None:
-        for event, message in items:
-            self._open.discard(event.position)
+        for row, message in items:
+            self._open.discard(row.position)
             if message is not None:
                 await message.ack()
 
-    async def _refused(self, event: RecordedEvent, message: Msg | None, error: Exception) -> None:
-        """Deliver it again later, or write a dead letter when its deliveries have run out."""
-        attempts = self._of.max_deliveries if message is None else message.metadata.num_delivered
-        if message is not None and attempts < self._of.max_deliveries:
-            self._open.add(event.position)
-            await message.nak(delay=RETRY_S[min(attempts, len(RETRY_S)) - 1])
+    async def _refused(self, item: Item, error: Exception) -> None:
+        """Have it delivered again later, or write a dead letter when its deliveries have run out."""
+        row, message = item
+        assert message is not None  # noqa: S101 - what was read from the log is made up for, not delivered
+        attempts = message.metadata.num_delivered
+        if attempts < self._of.max_deliveries:
+            self._open.add(row.position)
+            await message.nak(delay=_pause_s(attempts))
             return
-        await self._set_aside(event, error, attempts)
-        await self._settled([(event, message)])
+        await self._set_aside(row, error, attempts)
+        await self._settled([item])
 
-    async def _set_aside(self, event: RecordedEvent, error: Exception, attempts: int) -> None:
+    async def _set_aside(self, row: StoredEvent, error: Exception, attempts: int) -> None:
         words = f"{type(error).__name__}: {error}"
-        await self._letters.set_aside(self._kept_as, event, words, attempts)
-        _log.error("event_set_aside", consumer=self._of.name, position=event.position, error=words)
+        await self._letters.set_aside(self._kept_as, row, words, attempts)
+        _log.error("event_set_aside", consumer=self._of.name, position=row.position, error=words)
 
     async def _save(self) -> None:
         if self.checkpoint > self._saved:
@@ -296,41 +353,14 @@ class Consumer:
             return
         self._look_at = now + FETCH_S
         for letter in await self._letters.dead_letters(self._of.name, state=LetterState.RETRY):
-            for event in await self._log.read(letter.position - 1, 1, through=letter.position):
-                error = await self._try([(event, None)])
-                if error is None:
+            for row in await self._log.read_rows(letter.position - 1, 1, through=letter.position):
+                refused = await self._sift([Item(row, None)])
+                if not refused:
                     await self._letters.settle(self._kept_as, letter, Rows())
-                else:
-                    await self._set_aside(event, error, 1)
+                for _, error in refused:
+                    await self._set_aside(row, error, 1)
 
 
-def _recorded(message: Msg) -> RecordedEvent:
-    """The event a message carries, from its bytes and its headers.
-
-    Raises:
-        DecodeError: the relay did not write it.
-    """
-    headers = message.headers or {}
-    causation, slot = headers.get("Daybook-Causation-Id"), headers.get("Daybook-Slot")
-    try:
-        row = StoredEvent(
-            int(headers["Daybook-Position"]),
-            headers["Daybook-Stream"],
-            int(headers["Daybook-Version"]),
-            headers["Daybook-Type"],
-            int(headers["Daybook-Schema-Version"]),
-            int(headers["Daybook-Recorded-At"]),
-            UUID(headers[Header.MSG_ID.value]),
-            None if causation is None else UUID(causation),
-            UUID(headers["Daybook-Correlation-Id"]),
-            headers["Daybook-Actor"],
-            None if slot is None else int(slot),
-            message.data,
-            b"",
-        )
-    except (KeyError, ValueError) as error:
-        raise DeliveryError(
-            f"message {message.metadata.sequence.stream} of stream {message.metadata.stream} is not "
-            f"one of the relay's: {error!r}; its subjects belong to the relay alone"
-        ) from error
-    return row.recorded()
+def _pause_s(attempts: int) -> float:
+    """Before the next attempt after so many."""
+    return RETRY_S[min(attempts, len(RETRY_S)) - 1]

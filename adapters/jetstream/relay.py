@@ -17,6 +17,7 @@ import nats.js.errors
 import structlog
 from nats.js.api import Header
 
+from adapters.jetstream.headers import headers_of
 from adapters.jetstream.publishing import MAX_BATCH, MAX_BATCH_BYTES, Ack, Message, Publisher
 from adapters.jetstream.streams import (
     AWAY,
@@ -246,7 +247,7 @@ class Delivery:
             subject = subject_of(row.topic, row.stream, row.data, await self._opening(row))
             root = subject.partition(".")[0]
             if row.position > self._cursors[root].position:
-                runs.setdefault(root, []).append(Message(subject, _headers(row), row.data))
+                runs.setdefault(root, []).append(Message(subject, headers_of(row), row.data))
         for root, run in runs.items():
             for batch in _batches(run, self._batch):
                 await self._send(root, batch)
@@ -344,20 +345,3 @@ def _batches(run: list[Message], at_most: int) -> Iterator[list[Message]]:
         size += len(message.data)
     if batch:
         yield batch
-
-
-def _headers(row: StoredEvent) -> bytes:
-    """The envelope: who copies a message can tell which event it is, and where it stands."""
-    cause = "" if row.causation_id is None else f"Daybook-Causation-Id: {row.causation_id}\r\n"
-    slot = "" if row.slot is None else f"Daybook-Slot: {row.slot}\r\n"
-    return (
-        f"{Header.MSG_ID.value}: {row.event_id}\r\n"
-        f"Daybook-Position: {row.position}\r\n"
-        f"Daybook-Stream: {row.stream}\r\n"
-        f"Daybook-Version: {row.version}\r\n"
-        f"Daybook-Type: {row.topic}\r\n"
-        f"Daybook-Schema-Version: {row.class_version}\r\n"
-        f"Daybook-Recorded-At: {row.recorded_at}\r\n"
-        f"Daybook-Correlation-Id: {row.correlation_id}\r\n"
-        f"Daybook-Actor: {row.actor}\r\n{cause}{slot}"
-    ).encode()

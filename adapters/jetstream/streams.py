@@ -53,6 +53,14 @@ STREAMS: Final = {
 }
 """By the first token of their subjects; every subject belongs to exactly one."""
 
+_ROOTS: Final = {
+    "market": "market",
+    "opportunity": "trade",
+    "strategy": "trade",
+    "order": "execution",
+    "wallet": "execution",
+}
+
 
 class _PoolOf(msgspec.Struct):
     protocol: str
@@ -64,6 +72,11 @@ class _StrategyOf(msgspec.Struct):
 
 _pool_of: Final = msgspec.json.Decoder(_PoolOf).decode
 _strategy_of: Final = msgspec.json.Decoder(_StrategyOf).decode
+
+
+def root_of(topic: str) -> str:
+    """The first token of the subject of an event type, known to us or not: it names the stream."""
+    return _ROOTS.get(topic.partition(".")[0], "system")
 
 
 def subject_of(topic: str, stream: str, data: bytes, opened_by: bytes | None = None) -> str:

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.jetstream.asyncapi import HEADERS, OPTIONAL, asyncapi
-from adapters.jetstream.relay import _headers
-from adapters.jetstream.streams import subject_of
+from adapters.jetstream.headers import headers_of
+from adapters.jetstream.streams import root_of, subject_of
 from adapters.postgres.event_schemas import event_types, json_schema
 from adapters.postgres.rows import StoredEvent
 from daybook.cli.events import events_app
@@ -90,6 +90,7 @@ def test_every_event_comes_by_the_channel_that_lists_it(topic: str) -> None:
     subject = subject_of(topic, place, b'{"protocol":"raydium_cpmm","strategy":"strategy-main"}')
     pattern = re.sub(r"\\\{\w+\\\}", r"[^.]+", re.escape(channel["address"]))
     assert re.fullmatch(pattern, subject)
+    assert root_of(topic) == subject.partition(".")[0]
 
 
 def test_the_headers_are_those_of_the_relay() -> None:
@@ -103,7 +104,7 @@ def test_the_headers_are_those_of_the_relay() -> None:
 
 def names(row: StoredEvent) -> set[str]:
     """Of the headers that the relay sends with a row."""
-    return {line.partition(":")[0] for line in _headers(row).decode().split("\r\n") if line}
+    return {line.partition(":")[0] for line in headers_of(row).decode().split("\r\n") if line}
 
 
 def test_references_lead_somewhere() -> None:

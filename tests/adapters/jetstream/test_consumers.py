@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from logged import new_id, order_landed, order_placed, pool_updated, to
+from logged import AT, CAUSE, new_id, order_landed, order_placed, pool_updated, to
 from nats_server import NatsServer
 from waiting import until
 
@@ -20,13 +20,16 @@ from adapters.postgres.bookmarks import PostgresBookmarks
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import PostgresReadStore, open_read_store
+from adapters.postgres.rows import EncodedAppend
 from domain.errors import CacheUnavailable
-from domain.events import RecordedEvent
+from domain.events import ANY_VERSION, EVENT_TYPES, RecordedEvent
 from domain.market.events import MarketGap, PoolUpdated
 from projections import pnl
 from projections.ports import LetterState
 
 TOPICS = (PoolUpdated.TOPIC, MarketGap.TOPIC)
+
+GAP = b'{"feed":"ws","dropped":1,"since":2,"until":3,"reason":"lost"}'
 
 
 class Remembers:
@@ -62,7 +65,7 @@ class Scene:
         self.handler = Remembers()
 
     def consumer(self, max_deliveries: int = 3, ack_wait_s: float = 30.0) -> Consumer:
-        subscription = Subscription("seen", STREAMS["market"], TOPICS, max_deliveries, ack_wait_s)
+        subscription = Subscription("seen", STREAMS["market"], max_deliveries, ack_wait_s)
         bookmarks = PostgresBookmarks(self.log.pool)
         return Consumer(
             subscription, self.handler, nats_url=self.server.url, log=self.log, bookmarks=bookmarks,
@@ -76,6 +79,11 @@ class Scene:
         order = f"order-{head}"
         events = [order_placed(order), order_landed(order, 2)]
         await self.log.append([to(order, *events, expected=0)], append_id=new_id())
+
+    async def bytes_of(self, topic: str, data: bytes) -> int:
+        """The position of an event that came as bytes."""
+        append = EncodedAppend("feed-x", ANY_VERSION, [(topic, 1, data)], CAUSE, AT, None)
+        return (await self.log.append_rows([append], append_id=new_id())).first_position
 
     async def market(self) -> list[RecordedEvent]:
         return await self.log.read(0, 10_000, topics=TOPICS)
@@ -190,17 +198,107 @@ async def _no_letters(scene: Scene) -> bool:
     return not await scene.reads.dead_letters("seen")
 
 
-async def test_poison_in_a_gap_becomes_a_dead_letter_too(scene: Scene) -> None:
-    """Nothing delivers such an event again."""
-    scene.handler.refuses = {3}
+async def test_what_cannot_be_decoded_becomes_a_dead_letter(scene: Scene) -> None:
+    """A type that this version does not know, bytes that do not fit theirs: their neighbours pass at once."""
+    async with running(scene.relay, consumer := scene.consumer(max_deliveries=3)):
+        await scene.fill(3)
+        unknown = await scene.bytes_of("market.weather", GAP)
+        spoiled = await scene.bytes_of(PoolUpdated.TOPIC, b'{"protocol":"raydium_cpmm"}')
+        await scene.fill(3, "pool-2")
+        await until(lambda: consumer.checkpoint == 10)
+        letters = await scene.reads.dead_letters("seen")
+    assert sorted(scene.handler.positions) == [1, 2, 3, 8, 9, 10]
+    assert [(one.position, one.topic, one.stream, one.attempts) for one in letters] == [
+        (unknown, "market.weather", "feed-x", 3),
+        (spoiled, PoolUpdated.TOPIC, "feed-x", 3),
+    ]
+    assert letters[0].error.startswith("DecodeError: event 'market.weather'")
+
+
+async def test_once_its_type_is_known_such_a_letter_is_handled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again too early it waits again; with the newer daybook it is an event like any other."""
+    async with running(scene.relay, scene.consumer(max_deliveries=2)):
+        position = await scene.bytes_of("market.weather", GAP)
+        await until(lambda: _waits(scene))
+        (letter,) = await scene.reads.dead_letters("seen")
+        await scene.reads.retry_dead_letter(letter.id)
+        await until(lambda: _tried(scene, 3))
+        monkeypatch.setitem(EVENT_TYPES, "market.weather", MarketGap)
+        await scene.reads.retry_dead_letter(letter.id)
+        await until(lambda: _no_letters(scene))
+    assert [(one.position, one.event) for one in scene.handler.handled] == [
+        (position, MarketGap("ws", 1, 2, 3, "lost"))
+    ]
+
+
+async def _tried(scene: Scene, attempts: int) -> bool:
+    return [one.attempts for one in await scene.reads.dead_letters("seen")] == [attempts]
+
+
+async def test_a_strangers_message_is_passed_by(scene: Scene) -> None:
+    """It is no event of the log: no letter, and it does not come again."""
     async with running(scene.relay):
-        await scene.fill(10)
-        await until(lambda: _delivered(scene, 12))
-        async with connected(scene.server.url) as client:
-            await client.jetstream().delete_msg("MARKET_EVENTS", 3)
+        await scene.fill(3)
+        await until(lambda: _delivered(scene, 5))
+    async with connected(scene.server.url) as client:
+        jetstream = client.jetstream()
+        for headers in (None, {"Daybook-Position": "4", "Nats-Msg-Id": "mine"}):
+            await jetstream.publish("market.events.x.y", b"{}", headers=headers)
         async with running(consumer := scene.consumer()):
-            await until(lambda: consumer.checkpoint == 10)
-    assert [letter.position for letter in await scene.reads.dead_letters("seen")] == [3]
+            await until(lambda: consumer.checkpoint == 3)
+            await until(lambda: _all_answered(scene))
+            for sequence in (4, 5):  # the relay would not go on behind them
+                await jetstream.delete_msg("MARKET_EVENTS", sequence)
+            async with running(scene.relay):
+                await scene.fill(3, "pool-2")
+                await until(lambda: consumer.checkpoint == 8)
+    assert scene.handler.handled == await scene.market()
+    assert await scene.reads.dead_letters("seen") == []
+
+
+async def _all_answered(scene: Scene) -> bool:
+    async with connected(scene.server.url) as client:
+        info = await client.jetstream().consumer_info("MARKET_EVENTS", "seen")
+    return (info.num_pending, info.num_ack_pending) == (0, 0)
+
+
+async def _only_in_the_log(scene: Scene, count: int) -> None:
+    """What was appended so far was delivered, and its messages are gone, up to a last one that tells so."""
+    async with running(scene.relay):
+        await until(lambda: _delivered(scene, count))
+        async with connected(scene.server.url) as client:
+            await client.jetstream().purge_stream("MARKET_EVENTS")
+        await scene.fill(1, "pool-last")
+        await until(lambda: _delivered(scene, 1))
+
+
+async def test_poison_in_a_gap_becomes_a_dead_letter_too(scene: Scene) -> None:
+    """Nothing delivers such an event again: it is tried as often all the same."""
+    scene.handler.refuses = {3}
+    await scene.fill(10)
+    unknown = await scene.bytes_of("market.weather", GAP)
+    await _only_in_the_log(scene, 13)
+    async with running(scene.relay, consumer := scene.consumer(max_deliveries=3)):
+        await until(lambda: consumer.checkpoint == 14)
+    assert scene.handler.refused == 3
+    letters = await scene.reads.dead_letters("seen")
+    assert {(one.position, one.attempts) for one in letters} == {(3, 3), (unknown, 3)}
+    assert sorted(scene.handler.positions) == [1, 2, *range(4, 11), 14]
+
+
+async def test_a_passing_fault_in_a_gap_leaves_no_letter(scene: Scene) -> None:
+    """There is a pause between two attempts, in which it may pass."""
+    scene.handler.refuses = {3}
+    await scene.fill(10)
+    await _only_in_the_log(scene, 12)
+    async with running(scene.relay, consumer := scene.consumer(max_deliveries=100)):
+        await until(lambda: scene.handler.refused == 2)
+        scene.handler.refuses = set()
+        await until(lambda: consumer.checkpoint == 13)
+    assert await scene.reads.dead_letters("seen") == []
+    assert sorted(scene.handler.positions) == [*range(1, 11), 13]
 
 
 async def test_a_killed_consumers_poison_is_not_forgotten(scene: Scene) -> None:
