@@ -8,6 +8,7 @@ from typing import Final, Self
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from adapters.postgres.archive_shelf import ArchiveShelf, is_whole
 from adapters.postgres.connections import connect, explained, opening
@@ -17,6 +18,10 @@ from adapters.postgres.rows import COLUMNS, StoredEvent
 
 CLAIM_PAUSE_S: Final = 1.0
 """How soon a waiting relay takes over after the active one is gone."""
+
+SILENT_S: Final = 30.0
+"""An active relay asks the log every second, and after every page that it delivers. One that asked nothing
+for so long is frozen, or its host is lost. Should it only be slow: what it publishes late is refused."""
 
 _ROWS: Final = f"SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"  # noqa: S608 - constants
 _OPENED: Final = "SELECT data FROM events WHERE stream = $1 AND version = 1"
@@ -30,6 +35,18 @@ _LAG: Final = """
 SELECT head.position - CASE WHEN count(c.*) < $1 THEN 0 ELSE min(c.position) END
 FROM log_head head LEFT JOIN relay_checkpoints c ON true GROUP BY head.position
 """
+# A single key of 64 bits stands in pg_locks in two halves. A session that is stuck while it sends a page to a
+# frozen relay shows no change of state either, and no timeout of the server's own would end it.
+_CUT_OFF: Final = """
+SELECT pg_terminate_backend(holder.pid)
+FROM pg_locks held JOIN pg_stat_activity holder USING (pid)
+WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (held.classid::bigint << 32) | held.objid::bigint = hashtext('daybook.relay')
+    AND clock_timestamp() - holder.state_change > make_interval(secs => $1)
+"""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +92,12 @@ class RelaySource:
         self._connection.terminate()
 
     async def claim(self) -> None:
-        """Wait until no other relay is active; there is no end to standing by but being stopped."""
-        while not await self._claimed():  # noqa: ASYNC110 - the lock is in the database, nobody tells
+        """Wait until no other relay is active; there is no end to standing by but being stopped.
+
+        An active one that has been silent for `SILENT_S` is cut off.
+        """
+        while not await self._claimed():
+            await self._cut_off_silent()
             await asyncio.sleep(CLAIM_PAUSE_S)
 
     async def _claimed(self) -> bool:
@@ -84,6 +105,17 @@ class RelaySource:
             return bool(
                 await self._connection.fetchval("SELECT pg_try_advisory_lock(hashtext('daybook.relay'))")
             )
+
+    async def _cut_off_silent(self) -> None:
+        """End the active relay's session, and with it its claim, if nothing was heard of it for too long.
+
+        A login may end its own sessions, the writer's role may not: so the role is laid down for this.
+        """
+        with explained():
+            async with self._connection.transaction():
+                await self._connection.execute("SET LOCAL ROLE NONE")
+                if await self._connection.fetchval(_CUT_OFF, SILENT_S):
+                    _log.warning("a silent relay was cut off", silent_s=SILENT_S)
 
     def listen(self) -> asyncio.Event:
         """The next append; take it before reading."""

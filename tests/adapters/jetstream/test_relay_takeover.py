@@ -1,0 +1,118 @@
+"""A relay that falls silent is replaced, and whoever comes back late stores nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from deliveries import assert_delivered_once, caught_up, fill, running
+from logged import new_id, to
+from nats_server import NatsServer
+from waiting import until
+
+from adapters.jetstream import relay as relays
+from adapters.jetstream.relay import Relay
+from adapters.postgres import relay_source
+from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.relay_source import RelaySource
+from domain.market.events import MarketGap
+
+PROCESS = Path(__file__).with_name("relay_process.py")
+ANSWER_S = 20.0
+
+
+class RelayProcess:
+    """A relay in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def becomes(self, state: str) -> None:
+        """Until it says that it is `active`, or on `standby`."""
+        assert self._process.stdout is not None
+        said = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_S)
+        assert said.decode().strip() == state
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def relay_process(database: str, nats_url: str) -> AsyncIterator[RelayProcess]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROCESS), database, nats_url, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield RelayProcess(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_a_frozen_relay_is_replaced(
+    server: NatsServer, log: PostgresEventLog, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its session, and so its lock: the standby ends that and delivers the rest."""
+    monkeypatch.setattr(relay_source, "SILENT_S", 2.0)
+    standby = Relay(database, server.url)
+    async with relay_process(database, server.url) as frozen:
+        await frozen.becomes("active")
+        async with running(standby):
+            await fill(log, 5_000)
+            await until(standby.delivered)
+            frozen.freeze()
+            await until(lambda: standby.active, timeout_s=10.0)
+            await fill(log, 50, "pool-2")
+            await caught_up(standby)
+            frozen.thaw()
+            await frozen.becomes("standby")
+            await fill(log, 50, "pool-3")
+            await caught_up(standby)
+            assert standby.active
+        await frozen.becomes("active")
+        await fill(log, 50, "pool-4")
+        await caught_up(standby)
+    await assert_delivered_once(server, log)
+
+
+async def test_a_session_stuck_while_it_sends_to_a_frozen_relay_is_ended(
+    log: PostgresEventLog, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has an answer to give that nobody takes: it is busy to PostgreSQL, and silent to us."""
+    monkeypatch.setattr(relay_source, "SILENT_S", 0.5)
+    monkeypatch.setattr(relay_source, "CLAIM_PAUSE_S", 0.1)
+    await log.append([to("feed-ws", *[MarketGap("ws", 1, 2, 3, "x" * 900_000)] * 30)], append_id=new_id())
+    frozen, standby = await RelaySource.open(database), await RelaySource.open(database)
+    await frozen.claim()
+    frozen._connection._transport.pause_reading()  # type: ignore[attr-defined] # as a stopped process does
+    reading = asyncio.create_task(frozen.read(0, 30))
+    try:
+        await asyncio.wait_for(standby.claim(), ANSWER_S)
+    finally:
+        for source in (frozen, standby):
+            source.close()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_quiet_relay_is_not_replaced(
+    server: NatsServer, log: PostgresEventLog, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has nothing to deliver, and still asks."""
+    monkeypatch.setattr(relays, "POLL_S", 0.05)
+    monkeypatch.setattr(relay_source, "SILENT_S", 0.5)
+    monkeypatch.setattr(relay_source, "CLAIM_PAUSE_S", 0.05)
+    active, standby = Relay(database, server.url), Relay(database, server.url)
+    await fill(log, 1)
+    async with running(active):
+        await until(lambda: active.active)
+        async with running(standby):
+            await asyncio.sleep(1.5)  # three times the silence it may keep
+            assert (active.active, standby.active) == (True, False)
