@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 
 HOST = "127.0.0.1"
@@ -15,11 +16,13 @@ class Cable:
     Attributes:
         port: where it is listened instead; known once it runs.
         served: connections that were made over it.
+        mute: whether the server's answers are lost on the way; what it is sent arrives.
     """
 
     def __init__(self, to_port: int) -> None:
         self.port = 0
         self.served = 0
+        self.mute = False
         self._to_port = to_port
         self._server: asyncio.Server | None = None
         self._passing: set[asyncio.Task[None]] = set()
@@ -59,7 +62,8 @@ class Cable:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, there = await asyncio.open_connection(HOST, self._to_port)
-        both = [asyncio.ensure_future(_copy(*ends)) for ends in ((reader, there), (back, writer))]
+        ways = _copy(reader, there, lambda: True), _copy(back, writer, lambda: not self.mute)
+        both = [asyncio.ensure_future(way) for way in ways]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -69,7 +73,10 @@ class Cable:
             await asyncio.gather(*both, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[], bool]
+) -> None:
     while data := await reader.read(CHUNK):  # until the other end closes
-        writer.write(data)
-        await writer.drain()
+        if passes():
+            writer.write(data)
+            await writer.drain()

@@ -10,13 +10,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from cable import Cable
 from deliveries import assert_delivered_once, caught_up, fill, running
 from logged import new_id, to
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
 from nats_server import NatsServer
 from waiting import until
 
 from adapters.jetstream import relay as relays
+from adapters.jetstream import streams
 from adapters.jetstream.relay import Relay
+from adapters.jetstream.streams import connected, count_delivered
 from adapters.postgres import relay_source
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.relay_source import RelaySource
@@ -24,6 +29,8 @@ from domain.market.events import MarketGap
 
 PROCESS = Path(__file__).with_name("relay_process.py")
 ANSWER_S = 20.0
+SHORTEST_WINDOW_S = 0.1
+"""JetStream takes no shorter one."""
 
 
 class RelayProcess:
@@ -116,3 +123,65 @@ async def test_a_quiet_relay_is_not_replaced(
         async with running(standby):
             await asyncio.sleep(1.5)  # three times the silence it may keep
             assert (active.active, standby.active) == (True, False)
+
+
+async def test_an_outage_longer_than_the_dedup_window_stores_nothing_twice(
+    server: NatsServer, log: PostgresEventLog, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored, the answer lost, the ids forgotten: the relay asks what is there before it sends again.
+
+    The control trusts its own memory and `Nats-Msg-Id`: after the window it stores every event a second time.
+    """
+    monkeypatch.setattr(streams, "DUPLICATE_WINDOW_S", SHORTEST_WINDOW_S)
+    monkeypatch.setattr(relays, "REQUEST_TIMEOUT_S", 0.3)
+    async with Cable(server.port) as cable, connected(server.url) as client:
+        relay = Relay(database, f"nats://127.0.0.1:{cable.port}")
+        control = await Control.begun(client.jetstream(), log)
+        async with running(relay):
+            await until(lambda: relay.active)
+            cable.mute = True
+            await fill(log, 200)
+            await until(lambda: _holds(server, 200))
+            await control.send()
+            await until(lambda: not relay.active)
+            await until(control.is_forgotten)
+            cable.mute = False
+            await caught_up(relay)
+        await control.send()
+        assert await control.stored() == 400
+    await assert_delivered_once(server, log)
+
+
+async def _holds(server: NatsServer, count: int) -> bool:
+    return await count_delivered(server.url) == count
+
+
+class Control:
+    """What is usually built: it got no answer, so it sends the same ids again."""
+
+    def __init__(self, jetstream: JetStreamContext, log: PostgresEventLog) -> None:
+        self._jetstream, self._log = jetstream, log
+
+    @classmethod
+    async def begun(cls, jetstream: JetStreamContext, log: PostgresEventLog) -> Control:
+        config = StreamConfig("NAIVE", subjects=["naive.*"], duplicate_window=SHORTEST_WINDOW_S)
+        await jetstream.add_stream(config)
+        return cls(jetstream, log)
+
+    async def send(self) -> None:
+        for row in await self._log.read_rows(0, 1_000):
+            await self._publish("naive.event", str(row.event_id), row.data)
+        await self._publish("naive.last", "last", b"")
+
+    async def is_forgotten(self) -> bool:
+        """Whether JetStream no longer knows what it was sent last."""
+        return not await self._publish("naive.last", "last", b"")
+
+    async def stored(self) -> int:
+        info = await self._jetstream.stream_info("NAIVE", subjects_filter="naive.event")
+        return (info.state.subjects or {})["naive.event"]
+
+    async def _publish(self, subject: str, name: str, data: bytes) -> bool:
+        """Whether it was taken for a copy."""
+        ack = await self._jetstream.publish(subject, data, headers={"Nats-Msg-Id": name})
+        return bool(ack.duplicate)
