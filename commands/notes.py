@@ -117,10 +117,10 @@ class Notes:
 
 
 def _check(subject: str, text: str) -> None:
-    if not 0 < len(subject) <= MAX_SUBJECT_CHARS or not subject.isprintable():
+    if not 0 < len(subject) <= MAX_SUBJECT_CHARS or not subject.isprintable() or subject != subject.strip():
         raise InvalidInput(
             f"subject {subject[:80]!r} is none: give a pseudonym of 1 to {MAX_SUBJECT_CHARS} printable "
-            "characters; it stays readable for ever, so it must not be personal itself"
+            "characters without outer blanks; it stays readable for ever, so it must not be personal itself"
         )
     if not 0 < len(text) <= MAX_TEXT_CHARS:
         raise InvalidInput(f"a note of {len(text)} characters was given: write 1 to {MAX_TEXT_CHARS}")

@@ -190,3 +190,8 @@ def _check_name(what: str, name: str) -> None:
         raise InvalidInput(
             f"{what} {name[:50]!r} is not a name: 1 to {MAX_NAME_BYTES} bytes of printable text"
         )
+    if name != name.strip():
+        raise InvalidInput(
+            f"{what} {name[:50]!r} begins or ends with a blank, which is lost in the header of a message: "
+            "leave it off"
+        )

@@ -298,9 +298,9 @@ def test_an_application_goes_on_where_it_stood(url: str) -> None:
 
 async def test_raw_rows_are_checked_as_events_are(log: PostgresEventLog) -> None:
     """Names and sizes."""
-    for topic in ("", "a\nb"):
+    for topic, why in (("", "is not a name"), ("a\nb", "is not a name"), ("a ", "ends with a blank")):
         row = EncodedAppend("s-1", 0, [(topic, 1, b"{}")], CAUSE, 1, None)
-        with pytest.raises(InvalidInput, match="type"):
+        with pytest.raises(InvalidInput, match=f"type.*{why}"):
             await log.append_rows([row], append_id=new_id())
     assert await log.head() == 0
 

@@ -179,15 +179,19 @@ async def test_a_note_repeated_with_its_id_is_recorded_once(log: PostgresEventLo
 
 
 @pytest.mark.parametrize(
-    ("subject", "text"), [("", "x"), ("a" * 65, "x"), ("a\n", "x"), ("a", ""), ("a", "x" * 10_001)]
+    ("subject", "text"),
+    [("", "x"), ("a" * 65, "x"), ("a\n", "x"), ("a ", "x"), ("a", ""), ("a", "x" * 10_001)],
 )
 async def test_what_is_no_subject_or_no_note_is_refused(
     log: PostgresEventLog, subject: str, text: str
 ) -> None:
+    """Before a key is made for it."""
+    keys = await log.pool.fetch("SELECT * FROM subject_keys")
     with pytest.raises(InvalidInput):
         await Notes(log, PostgresVault(log.pool), lambda: AT_US).write(
             subject, text, actor="tests", note_id=uuid4()
         )
+    assert await log.pool.fetch("SELECT * FROM subject_keys") == keys
 
 
 def test_a_key_file_others_may_read_is_refused(tmp_path: Path) -> None:
