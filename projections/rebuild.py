@@ -15,10 +15,16 @@ from typing import Final
 
 import structlog
 
-from domain.errors import ProjectionError, ReadStoreUnavailable
+from domain.errors import (
+    CheckpointMoved,
+    InvalidInput,
+    PoisonEvent,
+    ProjectionError,
+    ReadStoreUnavailable,
+)
 from projections.folding import BATCH, Folding
 from projections.ports import EventSource, Generation, Projection, ReadStore
-from projections.verification import Verified, verify
+from projections.verification import Verified, too_large, verify
 
 STRETCH: Final = 20_000
 """Positions between two reports of progress: several a second."""
@@ -33,6 +39,10 @@ SWAPS: Final = 20
 """Tries of the swap, each giving up in half a second when somebody holds the views."""
 
 _log = structlog.get_logger(__name__)
+
+
+class _Different(ProjectionError):
+    """A second fold gives other rows, or none."""
 
 
 class Phase(StrEnum):
@@ -55,13 +65,15 @@ class Rebuilt:
     Attributes:
         generation: the one that answers now.
         position: where it stood when it was verified.
-        verified: the comparison; none when it was not asked for.
+        verified: the comparison; none when there was none.
+        unverified: why there was none: nobody asked for it, or the read model is too large.
         fold_s, verify_s, swap_s: seconds of each phase; catching up counts to the swap.
     """
 
     generation: Generation
     position: int
     verified: Verified | None
+    unverified: str | None
     fold_s: float
     verify_s: float
     swap_s: float
@@ -78,27 +90,55 @@ async def rebuild(
 ) -> Rebuilt:
     """Build a generation from position 0, or from where a crashed rebuild stopped, and let it answer.
 
+    What a crash left may be of other code under the same version: where it differs from a second fold, all is
+    built once more from position 0.
+
     Raises:
         RebuildUnderWay: another process rebuilds the same read model.
         PoisonEvent: an event cannot be folded; the one that answers is untouched.
-        ProjectionError: the built one differs from a second fold: it is dropped again.
+        ProjectionError, InvalidInput: the built one differs from a second fold, or cannot be swapped in: it
+            is kept as failed, with these words, until the next rebuild.
         ReadStoreUnavailable, LogUnavailable: a database is away; the next rebuild goes on from there.
     """
     tell = on_phase or _silent
     await store.prepare(projection)
     async with store.beside(projection) as generation:
-        begun = time.monotonic()
-        folding = await Folding.open(projection, source, store, generation)
-        await _fold_to_head(Phase.FOLD, folding, source, batch, tell)
-        folded = time.monotonic()
-        position, found = folding.checkpoint, None
-        if verified:
-            found = await _verified(projection, source, store, generation, tell)
-        compared = time.monotonic()
-        await _swap(folding, source, store, batch, tell)
-        _log.info("read_model_swapped", generation=str(generation), position=folding.checkpoint)
-        swapped = time.monotonic()
-        return Rebuilt(generation, position, found, folded - begun, compared - folded, swapped - compared)
+        try:
+            return await _built(projection, source, store, generation, batch, tell, verified=verified)
+        except (PoisonEvent, CheckpointMoved, ReadStoreUnavailable):
+            raise
+        except (ProjectionError, InvalidInput) as failed:
+            await store.fail(generation, str(failed))
+            if generation.checkpoint == 0 or not isinstance(failed, _Different):
+                raise
+            _log.warning("rebuild_begun_anew", generation=str(generation), error=str(failed))
+    return await rebuild(projection, source, store, verified=verified, batch=batch, on_phase=on_phase)
+
+
+async def _built(
+    projection: Projection,
+    source: EventSource,
+    store: ReadStore,
+    generation: Generation,
+    batch: int,
+    tell: OnPhase,
+    *,
+    verified: bool,
+) -> Rebuilt:
+    begun = time.monotonic()
+    folding = await Folding.open(projection, source, store, generation)
+    await _fold_to_head(Phase.FOLD, folding, source, batch, tell)
+    folded, position, found = time.monotonic(), folding.checkpoint, None
+    unverified = await too_large(store, generation) if verified else "it was not asked for"
+    if unverified is None:
+        found = await _verified(projection, source, store, generation, tell)
+    elif verified:
+        _log.warning("read_model_not_verified", generation=str(generation), why=unverified)
+    compared = time.monotonic()
+    await _swap(folding, source, store, batch, tell)
+    _log.info("read_model_swapped", generation=str(generation), position=folding.checkpoint)
+    took = (folded - begun, compared - folded, time.monotonic() - compared)
+    return Rebuilt(generation, position, found, unverified, *took)
 
 
 async def _fold_to_head(
@@ -119,16 +159,21 @@ async def _verified(
     def progress(position: int, target: int) -> None:
         tell(Phase.VERIFY, position, target)
 
-    found = await verify(projection, source, store, generation, progress)
+    try:
+        found = await verify(projection, source, store, generation, progress)
+    except (CheckpointMoved, ReadStoreUnavailable):
+        raise
+    except ProjectionError as error:
+        raise _Different(str(error)) from error
     if not found.equal:
-        await store.drop(generation)
         wrong = ", ".join(
             f"{table.name} ({'; '.join(table.differing)})" for table in found.tables if not table.equal
         )
-        raise ProjectionError(
+        raise _Different(
             f"{generation} was rebuilt to position {found.position} and differs from a second fold in "
-            f"{wrong}: it was dropped and the old one still answers. A fold that is not a function of the "
-            "log alone gives two answers; look for a clock, a set's order or an id in it"
+            f"{wrong}: the one before still answers. A fold that is not a function of the "
+            "log alone gives two answers; look for a clock, a set's order or an id in it, then run "
+            f"`daybook projections rebuild {projection.name}`"
         )
     return found
 

@@ -1,7 +1,8 @@
 """Keeps one read model up to the log: catches up, follows, rests when paused, rebuilds a new version.
 
 When the code's version is newer than the one that answers, the old one goes on answering while the new one is
-built beside it, verified and swapped in; then the runner follows the log with it.
+built beside it, verified and swapped in; then the runner follows the log with it. What goes wrong with one
+read model halts its own runner and nothing else.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import structlog
 
 from domain.errors import (
     CheckpointMoved,
+    InvalidInput,
     LogUnavailable,
     PoisonEvent,
+    ProjectionError,
     ProjectionPaused,
     ReadStoreUnavailable,
     RebuildUnderWay,
@@ -72,7 +75,8 @@ class RunnerStatus:
         name, version: which.
         checkpoint: the last position absorbed.
         state: starting, rebuilding (an older version answers), running, waiting (for a database or another
-            process), paused (by somebody), halted (by poison, or by a newer version) or stopped.
+            process), paused (by somebody), halted (by poison, a newer version, or a rebuild that failed) or
+            stopped.
         error: why it waits, rests or halts, in words.
     """
 
@@ -104,6 +108,7 @@ class ProjectionRunner:
         self._look_s = look_s
         self._status = RunnerStatus(projection.name, projection.version, 0, RunnerState.STARTING, None)
         self._folding: Folding | None = None
+        self._outdated: Generation | None = None  # answers until the rebuild of our version is done
         self._next_look = 0.0
 
     @property
@@ -125,6 +130,7 @@ class ProjectionRunner:
             CheckpointMoved: another process folds the same read model.
             ProjectionPaused: somebody paused it.
             Superseded: a newer version answers.
+            ProjectionError, InvalidInput: a rebuild failed, or PostgreSQL refused what was folded.
             ReadStoreUnavailable, LogUnavailable: a database is away; what was committed stays.
         """
         folding = await self._open()
@@ -134,8 +140,9 @@ class ProjectionRunner:
     async def run(self) -> None:
         """Catch up, then follow the log until it closes or we are cancelled.
 
-        While a database is away it waits and tries again; poison halts a money model until somebody decides
-        on its letter; `status` says so.
+        While a database is away it waits and tries again. Poison halts a money model until somebody decides
+        on its letter; any other error of the read model halts it until another generation answers, such as
+        one that `daybook projections rebuild` made. `status` says so.
         """
         pause_s = FIRST_PAUSE_S
         try:
@@ -148,17 +155,16 @@ class ProjectionRunner:
                 except ProjectionPaused as paused:
                     self._is(RunnerState.PAUSED, paused)
                     await self._until(self._resumed)
-                except (PoisonEvent, Superseded) as halt:
-                    self._is(RunnerState.HALTED, halt)
-                    _log.error("projection_halted", projection=self._projection.name, error=str(halt))
-                    poison = isinstance(halt, PoisonEvent)
-                    await self._until(await self._decision(poison=poison))
                 except (ReadStoreUnavailable, LogUnavailable, CheckpointMoved, RebuildUnderWay) as away:
                     self._is(RunnerState.WAITING, away)
                     _log.warning("projection_waits", projection=self._projection.name, error=str(away))
                     await asyncio.sleep(pause_s)
                     moved = self.status.checkpoint > before
                     pause_s = FIRST_PAUSE_S if moved else min(2 * pause_s, LONGEST_PAUSE_S)
+                except (ProjectionError, InvalidInput) as halt:
+                    self._halt(halt)
+                    poison = isinstance(halt, PoisonEvent)
+                    await self._until(await self._decision(poison=poison))
         finally:
             if self._status.state is not RunnerState.HALTED:
                 self._is(RunnerState.STOPPED)
@@ -167,15 +173,25 @@ class ProjectionRunner:
         error = None if why is None else str(why)
         self._status = replace(self._status, checkpoint=self.status.checkpoint, state=state, error=error)
 
+    def _halt(self, why: Exception) -> None:
+        self._is(RunnerState.HALTED, why)
+        old = self._outdated
+        if old is not None:
+            words = f"{why}. Meanwhile {old} answers, as of position {old.checkpoint:,}, and takes no events"
+            self._status = replace(self._status, checkpoint=old.checkpoint, error=words)
+        _log.error("projection_halted", projection=self._projection.name, error=self._status.error)
+
     async def _open(self) -> Folding:
         """Fold into the generation that answers, after building it where an older version does."""
         live = await self._store.prepare(self._projection)
         if live.version < self._projection.version:
             self._is(RunnerState.REBUILDING)
+            self._outdated = live
             await rebuild(
                 self._projection, self._source, self._store, batch=self._batch, on_phase=self._rebuilding
             )
             live = await self._store.prepare(self._projection)
+        self._outdated = None
         if live.version > self._projection.version:
             raise Superseded(
                 f"read model {live.name!r} answers with version {live.version}, newer than this daybook's "
@@ -226,13 +242,13 @@ class ProjectionRunner:
         return None
 
     async def _until(self, decided: Callable[[], Awaitable[bool]]) -> None:
-        """Look again and again; while the read models' database is away nothing is decided."""
+        """Look again and again; while the read models' database gives no answer nothing is decided."""
         while True:
             await asyncio.sleep(self._look_s)
             try:
                 if await decided():
                     return
-            except ReadStoreUnavailable as away:
+            except ProjectionError as away:
                 _log.warning("projection_waits", projection=self._projection.name, error=str(away))
 
     async def _resumed(self) -> bool:
@@ -240,8 +256,11 @@ class ProjectionRunner:
         return not any(generation.paused for generation in await self._store.generations(name))
 
     async def _decision(self, *, poison: bool) -> Callable[[], Awaitable[bool]]:
-        """Whether what halted us has changed: no letter waits any more, or other generations are there."""
-        before = await self._halting()
+        """Whether what halted us has changed: no letter waits any more, or another generation answers."""
+        try:
+            before = await self._halting()
+        except ProjectionError:
+            before = None  # whatever answers next is looked at anew
 
         async def changed() -> bool:
             now = await self._halting()
@@ -249,13 +268,13 @@ class ProjectionRunner:
 
         return changed
 
-    async def _halting(self) -> tuple[list[int], list[tuple[int, int, State]]]:
+    async def _halting(self) -> tuple[list[int], list[tuple[int, int]]]:
         name = self._projection.name
         waiting = await self._store.dead_letters(name, state=LetterState.WAITING, limit=LETTERS)
         generations = await self._store.generations(name)
         return (
             [letter.id for letter in waiting],
-            [(found.version, found.number, found.state) for found in generations],
+            [(found.version, found.number) for found in generations if found.state is State.LIVE],
         )
 
 

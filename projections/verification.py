@@ -27,7 +27,7 @@ from projections.ports import (
 )
 
 MAX_ROWS: Final = 5_000_000
-"""Rows of the fold in memory, some 5 GB: a read model beyond that is verified on a larger machine."""
+"""Rows of the fold in memory, some 5 GB: a read model beyond that cannot be compared with a second fold."""
 
 SHOWN: Final = 5
 """Keys of differing rows that are named."""
@@ -94,8 +94,8 @@ async def verify(
     """Fold the log from nothing to where the generation stands, in memory, and compare row by row.
 
     Raises:
-        ProjectionError: the generation is of another version; the fold meets an event it cannot fold; or the
-            read model is too large to be folded in memory.
+        ProjectionError: the generation is of another version; the fold meets an event it cannot fold; or it
+            does not fit in memory (`too_large` says before whether it may).
         ReadStoreUnavailable, LogUnavailable: a database is away.
     """
     if generation.version != projection.version:
@@ -105,12 +105,25 @@ async def verify(
         )
     dropped = await store.dead_letters(projection.name, state=LetterState.DROPPED, limit=LETTERS)
     skipped = frozenset(letter.position for letter in dropped if letter.version == projection.version)
+    excess = await too_large(store, generation)
+    if excess is not None:
+        raise ProjectionError(excess)
     async with store.snapshot(generation) as snapshot:
         expected = await fold_from_nothing(projection, source, snapshot.checkpoint, skipped, progress)
         tables = [
             await _compare(table, snapshot, expected.get(table.name, {})) for table in generation.tables
         ]
         return Verified(generation, snapshot.checkpoint, tuple(tables))
+
+
+async def too_large(store: ReadStore, generation: Generation) -> str | None:
+    """Why a generation cannot be verified, where it has too many rows for a second fold in memory."""
+    if not await store.exceeds(generation, MAX_ROWS):
+        return None
+    return (
+        f"{generation} has more than {MAX_ROWS:,} rows, too many for a second fold in memory: none of its "
+        "rows was compared"
+    )
 
 
 async def fold_from_nothing(

@@ -48,6 +48,9 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "in": lambda value, many: value in many,
 }
 
+_CLOSED: Final = (State.OLD, State.FAILED)
+"""Generations that take no events any more."""
+
 Ident = tuple[str, int, int]
 """Name, version and number of a generation."""
 
@@ -128,8 +131,9 @@ class MemoryReadStore:
     def _building(self, projection: Projection) -> Generation:
         for ident, model in list(self._models.items()):
             found = model.state
-            if found.name == projection.name and found.state is State.BUILDING:
-                if found.version == projection.version and found.tables == projection.tables:
+            if found.name == projection.name and found.state in (State.BUILDING, State.FAILED):
+                fits = (found.version, found.tables) == (projection.version, projection.tables)
+                if fits and found.state is State.BUILDING:
                     return found
                 self._remove(ident)
         return self._make(projection, State.BUILDING).state
@@ -153,6 +157,12 @@ class MemoryReadStore:
             self._forget_letters(_ident(live.state))
         model.state = replace(model.state, state=State.LIVE, paused=paused)
         await self._tell()
+
+    async def fail(self, built: Generation, failure: str) -> None:
+        """Keep a generation being built only to be looked at, with the words why."""
+        model = self._models.get(_ident(built))
+        if model is not None and model.state.state is State.BUILDING:
+            model.state = replace(model.state, state=State.FAILED, failure=failure)
 
     async def drop(self, generation: Generation) -> bool:
         """Remove a generation that does not answer; false where it is gone or answers."""
@@ -210,7 +220,7 @@ class MemoryReadStore:
             raise ProjectionPaused(
                 f"read model {generation.name!r} is paused at position {model.state.checkpoint}"
             )
-        if model is None or model.state.checkpoint != before or model.state.state is State.OLD:
+        if model is None or model.state.checkpoint != before or model.state.state in _CLOSED:
             raise CheckpointMoved(
                 f"{generation} is no longer at position {before}, or no longer answers: another process "
                 "folds or swapped it; nothing was written"
@@ -294,6 +304,10 @@ class MemoryReadStore:
         """How many rows each table holds."""
         kept = self._models[_ident(generation)].rows
         return {table.name: len(kept.get(table.name, {})) for table in generation.tables}
+
+    async def exceeds(self, generation: Generation, rows: int) -> bool:
+        """Whether its tables hold more than so many rows."""
+        return sum((await self.count(generation)).values()) > rows
 
     async def checkpoint(self, name: str) -> int:
         """The last position that the live generation of a read model has absorbed; 0 when there is none."""

@@ -27,10 +27,11 @@ create table if not exists daybook_models.generations (
     name text not null,
     version bigint not null,
     number bigint not null,
-    state text not null check (state in ('live', 'building', 'old')),
+    state text not null check (state in ('live', 'building', 'old', 'failed')),
     checkpoint bigint not null default 0,
     paused boolean not null default false,
     tables jsonb not null,
+    failure text,
     made_at timestamptz not null default now(),
     swapped_at timestamptz,
     primary key (name, version, number)
@@ -53,13 +54,15 @@ create table if not exists daybook_models.dead_letters (
     unique (name, version, generation, position)
 );
 """
-_COLUMNS: Final = "name, version, number, state, checkpoint, paused, tables"
+_COLUMNS: Final = "name, version, number, state, checkpoint, paused, tables, failure"
 _ALL: Final = f"""
 select {_COLUMNS} from daybook_models.generations where $1::text is null or name = $1
 order by name, version, number
 """  # noqa: S608 - constants
 _LIVE: Final = f"select {_COLUMNS} from daybook_models.generations where name = $1 and state = 'live'"  # noqa: S608 - constants
-_BUILDING: Final = f"select {_COLUMNS} from daybook_models.generations where name = $1 and state = 'building'"  # noqa: S608 - constants
+_UNFINISHED: Final = f"""
+select {_COLUMNS} from daybook_models.generations where name = $1 and state in ('building', 'failed')
+"""  # noqa: S608 - constants
 _MAKE: Final = f"""
 insert into daybook_models.generations (name, version, number, state, tables)
 select $1, $2, coalesce(max(number), 0) + 1, $3, $4::jsonb
@@ -72,6 +75,10 @@ update daybook_models.generations set state = 'old', paused = false where name =
 _TO_LIVE: Final = """
 update daybook_models.generations set state = 'live', paused = $4, swapped_at = now()
 where name = $1 and version = $2 and number = $3 and state = 'building' returning 1
+"""
+_FAIL: Final = """
+update daybook_models.generations set state = 'failed', failure = $4
+where name = $1 and version = $2 and number = $3 and state = 'building'
 """
 _DROP: Final = """
 delete from daybook_models.generations
@@ -155,9 +162,10 @@ class Generations(ReadPool):
     async def _building(self, projection: Projection) -> Generation:
         """The unfinished generation of a rebuild that crashed, where it fits; else a new one."""
         async with self._connection("rebuild", projection.name) as connection, connection.transaction():
-            left = await one(connection, _BUILDING, projection.name)
-            if left is not None:
-                if left.version == projection.version and left.tables == projection.tables:
+            for row in await connection.fetch(_UNFINISHED, projection.name, timeout=CALL_S):
+                left = _generation(row)
+                fits = (left.version, left.tables) == (projection.version, projection.tables)
+                if fits and left.state is State.BUILDING:
                     return left
                 await _drop(connection, left)
             return await _make(connection, projection, State.BUILDING)
@@ -180,10 +188,21 @@ class Generations(ReadPool):
                 raise CheckpointMoved(f"{built} was dropped while it was built: rebuild it again")
             await connection.execute(read_sql.create_views(built, live))
 
+    async def fail(self, built: Generation, failure: str) -> None:
+        """Keep a generation being built only to be looked at, with the words why."""
+        async with self._connection("rebuild", built.name) as connection:
+            await connection.execute(_FAIL, *ident(built), failure, timeout=CALL_S)
+
     async def drop(self, generation: Generation) -> bool:
         """Remove a generation that does not answer, rows and all; false where it is gone or answers."""
         async with self._connection("drop", generation.name) as connection, connection.transaction():
             return await _drop(connection, generation)
+
+    async def exceeds(self, generation: Generation, rows: int) -> bool:
+        """Whether its tables hold more than so many rows; no more than these are looked at."""
+        async with self._connection("count", generation.name) as connection:
+            found = await connection.fetchval(read_sql.count_to(generation), rows + 1, timeout=CALL_S)
+            return int(found) > rows
 
     async def pause(self, name: str, *, paused: bool) -> bool:
         """Let the live generation rest, or go on, from this moment; false where there is none."""
@@ -239,4 +258,5 @@ def _generation(row: asyncpg.Record) -> Generation:
         row["checkpoint"],
         row["paused"],
         msgspec.json.decode(row["tables"], type=tuple[Table, ...]),
+        row["failure"],
     )

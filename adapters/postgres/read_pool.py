@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import asyncpg
 
 from adapters.postgres.connections import AWAY
-from domain.errors import InvalidInput, ReadStoreUnavailable
+from domain.errors import InvalidInput, ProjectionError, ReadStoreUnavailable
 
 CALL_S: Final = 30.0
 """No statement of ours runs longer: a batch of 1,000 events takes milliseconds, an index build seconds."""
@@ -34,4 +34,9 @@ class ReadPool:
             raise ReadStoreUnavailable(
                 f"could not {doing} read model {name!r}: PostgreSQL did not answer "
                 f"({type(error).__name__}: {error}); start it or look at DAYBOOK_DATABASE_URL"
+            ) from error
+        except asyncpg.PostgresError as error:
+            raise ProjectionError(
+                f"could not {doing} read model {name!r}: PostgreSQL refused "
+                f"({type(error).__name__}: {error}); nothing was written. Mend what it names, then rebuild it"
             ) from error

@@ -101,6 +101,12 @@ def everything(generation: Generation, table: Table) -> str:
     )
 
 
+def count_to(generation: Generation) -> str:
+    """How many rows the tables hold together; no more than the parameter's number are looked at."""
+    rows = " union all ".join(f"select from {qualified(generation, table)}" for table in generation.tables)
+    return f"select count(*) from ({rows} limit $1) rows"  # noqa: S608 - checked names
+
+
 def _outputs(table: Table) -> str:
     return ", ".join(
         f'"{column.name}"::text as "{column.name}"' if column.kind in _AS_TEXT else f'"{column.name}"'
@@ -110,7 +116,8 @@ def _outputs(table: Table) -> str:
 
 MOVE: Final = """
 update daybook_models.generations set checkpoint = $5
-where name = $1 and version = $2 and number = $3 and checkpoint = $4 and state <> 'old' and not paused
+where name = $1 and version = $2 and number = $3 and checkpoint = $4
+and state in ('live', 'building') and not paused
 returning 1
 """
 _GIVEN: Final = 5

@@ -123,7 +123,7 @@ def resume(name: Name = None, *, data_dir: DataDir = None, as_json: JsonFlag = F
 
 @projections_app.command()
 def drop(name: Name = None, *, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
-    """Remove old generations of a read model; the one that answers stays."""
+    """Remove old and failed generations of a read model; the one that answers stays."""
 
     async def answer(desk: Desk) -> Answer:
         found = {model.name: await desk.drop_old(model) for model in desk.models}
@@ -181,6 +181,7 @@ def _built(built: Rebuilt) -> dict[str, Any]:
         "generation": built.generation.number,
         "position": built.position,
         "verified": built.verified is not None,
+        "unverified": built.unverified,
         "tables": [] if built.verified is None else _verified(built.verified)["tables"],
         "seconds": {
             "fold": round(built.fold_s, 3),
@@ -191,7 +192,8 @@ def _built(built: Rebuilt) -> dict[str, Any]:
 
 
 def _built_line(built: Rebuilt) -> str:
-    compared = "not verified" if built.verified is None else "equal to a second fold"
+    why = built.unverified
+    compared = "equal to a second fold" if why is None else f"not verified: {why}"
     seconds = built.fold_s + built.verify_s + built.swap_s
     return f"{built.generation} answers now: {built.position:,} positions in {seconds:.1f} s, {compared}"
 

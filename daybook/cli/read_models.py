@@ -25,8 +25,9 @@ class Summary:
         name: which.
         version: of this daybook's code.
         live_version, generation: which answers; none where nothing was folded yet.
-        state: `new` (never folded), `live`, `paused`, `halted` (at a dead letter) or `outdated` (an older
-            version answers until the services have built the new one).
+        state: `new` (never folded), `live`, `paused`, `halted` (at a dead letter, or the rebuild of a new
+            version failed) or `outdated` (an older version answers until the services have built the new
+            one).
         checkpoint: the last position absorbed.
         lag: positions of the log behind its head.
     """
@@ -57,7 +58,7 @@ class Status:
         rows: by table, of what answers.
         dead_letters: events that could not be folded and wait for somebody, or shall be tried again.
         left_out: events that somebody dropped.
-        others: generations that are being built or old, with their checkpoints.
+        others: generations that are being built, failed or old, with their checkpoints.
     """
 
     summary: Summary
@@ -74,8 +75,14 @@ class Status:
             "dead_letters": [asdict(letter) for letter in self.dead_letters],
             "left_out": self.left_out,
             "others": [
-                {"version": o.version, "generation": o.number, "state": o.state, "checkpoint": o.checkpoint}
-                for o in self.others
+                {
+                    "version": other.version,
+                    "generation": other.number,
+                    "state": other.state,
+                    "checkpoint": other.checkpoint,
+                    "failure": other.failure,
+                }
+                for other in self.others
             ],
         }
 
@@ -91,7 +98,20 @@ class Status:
             ),
             *([f"    {self.left_out} events left out for good"] if self.left_out else []),
             *(f"    {one.state.value}: {one} at {one.checkpoint:,}" for one in self.others),
+            *(f"    why it failed: {one.failure}" for one in self.others if one.failure is not None),
+            *self._stands_still(),
         ]
+
+    def _stands_still(self) -> list[str]:
+        """That an older version, whose code is gone, takes no events."""
+        one = self.summary
+        if one.live_version is None or one.live_version >= one.version:
+            return []
+        words = (
+            f"version {one.live_version} answers as of position {one.checkpoint:,} and takes no events until "
+            f"version {one.version} is built: by the services, or `daybook projections rebuild {one.name}`"
+        )
+        return [f"    {words}"]
 
 
 class Desk:
@@ -108,7 +128,8 @@ class Desk:
 
     async def summary(self, model: ReadModel) -> Summary:
         """A read model in a line."""
-        live = await self._live(model)
+        generations = await self._store.generations(model.name)
+        live = next((one for one in generations if one.state is State.LIVE), None)
         letters = await self._store.dead_letters(model.name)
         checkpoint = 0 if live is None else live.checkpoint
         return Summary(
@@ -116,7 +137,7 @@ class Desk:
             model.version,
             None if live is None else live.version,
             None if live is None else live.number,
-            _state(model, live, letters),
+            _state(model, live, generations, letters),
             checkpoint,
             max(0, await self._log.head() - checkpoint),
         )
@@ -157,8 +178,8 @@ class Desk:
         return await self._store.pause(model.name, paused=paused)
 
     async def drop_old(self, model: ReadModel) -> int:
-        """Remove what was swapped out; returns how many."""
-        old = [one for one in await self._others(model) if one.state is State.OLD]
+        """Remove what was swapped out, and rebuilds that failed; returns how many."""
+        old = [one for one in await self._others(model) if one.state in (State.OLD, State.FAILED)]
         return sum([await self._store.drop(one) for one in old])
 
     async def _live(self, model: ReadModel) -> Generation | None:
@@ -169,17 +190,29 @@ class Desk:
         return [one for one in await self._store.generations(model.name) if one.state is not State.LIVE]
 
 
-def _state(model: ReadModel, live: Generation | None, letters: Sequence[DeadLetter]) -> str:
+def _state(
+    model: ReadModel,
+    live: Generation | None,
+    generations: Sequence[Generation],
+    letters: Sequence[DeadLetter],
+) -> str:
     if live is None:
         return "new"
     if live.paused:
         return "paused"
-    stuck = (live.version, live.number, live.checkpoint + 1, LetterState.WAITING)
-    if model.halts_on_poison and any(
-        (letter.version, letter.generation, letter.position, letter.state) == stuck for letter in letters
-    ):
+    outdated = live.version < model.version
+    folded = [one for one in generations if one is live or (outdated and one.version == model.version)]
+    if any(one.state is State.FAILED or _is_stuck(model, one, letters) for one in folded):
         return "halted"
-    return "outdated" if live.version < model.version else "live"
+    return "outdated" if outdated else "live"
+
+
+def _is_stuck(model: ReadModel, generation: Generation, letters: Sequence[DeadLetter]) -> bool:
+    """Whether it stands just before an event it cannot fold."""
+    here = (generation.version, generation.number, generation.checkpoint + 1, LetterState.WAITING)
+    return model.halts_on_poison and any(
+        (letter.version, letter.generation, letter.position, letter.state) == here for letter in letters
+    )
 
 
 @asynccontextmanager

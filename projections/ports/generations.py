@@ -15,6 +15,7 @@ class State(StrEnum):
     LIVE = "live"
     BUILDING = "building"
     OLD = "old"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,12 @@ class Generation:
         name: the read model's name.
         version: of the projection that folds it.
         number: counts the generations of this version, from 1.
-        state: it answers, it is being built, or it was swapped out and waits to be dropped.
+        state: it answers, it is being built, it was swapped out and waits to be dropped, or its rebuild
+            failed and it is kept only to be looked at.
         checkpoint: the last position absorbed when this was read.
         paused: whether its runner was told to rest; only a live one is.
         tables: the tables as they were made, whatever today's code says.
+        failure: why its rebuild failed, in words.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Generation:
     checkpoint: int
     paused: bool
     tables: tuple[Table, ...]
+    failure: str | None = None
 
     def table(self, name: str) -> Table:
         """The generation's table of that name.

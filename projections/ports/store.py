@@ -77,7 +77,8 @@ class ReadStore(DeadLetters, Protocol):
     def beside(self, projection: Projection) -> AbstractAsyncContextManager[Generation]:
         """A generation of this version being built beside the live one; a crashed rebuild's is gone on with.
 
-        Only one process at a time holds it; it stays when the block is left.
+        One whose rebuild failed is dropped, and a new one begun. Only one process at a time holds it; it
+        stays when the block is left.
 
         Raises:
             RebuildUnderWay: another process holds it.
@@ -92,11 +93,20 @@ class ReadStore(DeadLetters, Protocol):
 
         Raises:
             CheckpointMoved: the built one is no longer there to be swapped.
+            ProjectionError: something that somebody made depends on what would have to go.
         """
         ...
 
+    async def fail(self, built: Generation, failure: str) -> None:
+        """Keep a generation being built only to be looked at, with the words why."""
+        ...
+
     async def drop(self, generation: Generation) -> bool:
-        """Remove a generation that does not answer, rows and all; false where it is gone or answers."""
+        """Remove a generation that does not answer, rows and all; false where it is gone or answers.
+
+        Raises:
+            ProjectionError: something that somebody made depends on its tables: it is kept.
+        """
         ...
 
     async def fetch(self, generation: Generation, keys: Collection[tuple[str, Key]]) -> Rows:
@@ -131,6 +141,10 @@ class ReadStore(DeadLetters, Protocol):
 
     async def count(self, generation: Generation) -> dict[str, int]:
         """How many rows each table holds."""
+        ...
+
+    async def exceeds(self, generation: Generation, rows: int) -> bool:
+        """Whether its tables hold more than so many rows; no more than these are looked at."""
         ...
 
     async def checkpoint(self, name: str) -> int:

@@ -12,6 +12,7 @@ import pytest
 from builders import random_history
 from list_log import ListLog
 from running import running
+from totals import FIRST, SECOND, TOPICS, TOTALS, count, keys, restless
 from waiting import until
 
 from adapters.memory.read_store import MemoryReadStore
@@ -19,40 +20,11 @@ from adapters.postgres.read_store import PostgresReadStore, open_read_store
 from domain.errors import PoisonEvent, ProjectionError
 from domain.events import RecordedEvent
 from projections import trade_history
-from projections.ports import FoldEvent, ReadStore, Rows, State, Table
-from projections.read_model import Keys, ReadModel, Step, columns
+from projections.ports import FoldEvent, ReadStore, Rows, State
+from projections.read_model import ReadModel, Step
 from projections.rebuild import Phase, rebuild
 from projections.runner import ProjectionRunner, RunnerState
 from projections.verification import verify
-
-TOPICS = ("order.placed", "order.landed", "wallet.transferred")
-TOTALS = Table("totals", columns(name="text", events="bigint"), key=("name",))
-WIDER = Table("totals", columns(name="text", events="bigint", last="text"), key=("name",))
-
-
-def keys(_event: FoldEvent) -> Keys:
-    return (("totals", ("all",)), ("totals", ("half",)))
-
-
-def count(rows: Rows, _event: FoldEvent) -> None:
-    """Two rows that always agree: a reader who sees one without the other has seen half a batch."""
-    for name in ("all", "half"):
-        old = rows.get("totals", (name,))
-        rows.put("totals", (name,), {"name": name, "events": 1 + (old["events"] if old else 0)})
-
-
-def count_wider(rows: Rows, event: FoldEvent) -> None:
-    count(rows, event)
-    for name in ("all", "half"):
-        row = rows.get("totals", (name,))
-        assert row is not None
-        rows.put("totals", (name,), {**row, "last": event.topic})
-
-
-FIRST = ReadModel("totals", 1, (TOTALS,), dict.fromkeys(TOPICS, Step(keys, count)), halts_on_poison=True)
-SECOND = ReadModel(
-    "totals", 2, (WIDER,), dict.fromkeys(TOPICS, Step(keys, count_wider)), halts_on_poison=True
-)
 
 
 @pytest.fixture
@@ -235,20 +207,16 @@ async def test_a_row_changed_lost_or_added_is_found_and_named(
 
 
 async def test_what_differs_from_a_second_fold_is_never_swapped_in() -> None:
-    """A fold that counts how often it was called is no function of the log."""
-    calls = [0]
-
-    def restless(rows: Rows, _event: FoldEvent) -> None:
-        calls[0] += 1
-        rows.put("totals", ("all",), {"name": "all", "events": calls[0]})
-
-    steps = dict.fromkeys(TOPICS, Step(keys, restless))
-    model = ReadModel("totals", 1, (TOTALS,), steps, halts_on_poison=True)
+    """A fold that counts how often it was called is no function of the log; what it made can be looked at."""
+    model = restless(1)
     store, log = MemoryReadStore(), ListLog(random_history(35, 10).events)
     await ProjectionRunner(model, log, store).catch_up()
     with pytest.raises(ProjectionError, match="differs from a second fold in totals"):
         await rebuild(model, log, store)
-    assert [one.number for one in await store.generations("totals")] == [1]
+    live, failed = await store.generations("totals")
+    assert (live.number, live.state) == (1, State.LIVE)
+    assert (failed.number, failed.state) == (2, State.FAILED)
+    assert "differs from a second fold" in (failed.failure or "")
 
 
 async def test_poison_stops_a_rebuild_and_leaves_what_answers_alone() -> None:
