@@ -7,8 +7,8 @@ log's tables are Alembic's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import asyncpg
@@ -175,6 +175,7 @@ class Generations(ReadPool):
 
         Raises:
             CheckpointMoved: the built one is no longer there to be swapped.
+            ProjectionError: something that somebody made depends on a view whose columns would change.
         """
         async with self._connection("swap", built.name) as connection, connection.transaction():
             await connection.execute(f"set local lock_timeout = '{VIEW_LOCK_S}s'")
@@ -186,7 +187,8 @@ class Generations(ReadPool):
             paused = live is not None and live.paused
             if not await connection.fetchval(_TO_LIVE, *ident(built), paused):
                 raise CheckpointMoved(f"{built} was dropped while it was built: rebuild it again")
-            await connection.execute(read_sql.create_views(built, live))
+            with _told(f"let {built} answer", f"rebuild {built.name}"):
+                await connection.execute(read_sql.create_views(built, live))
 
     async def fail(self, built: Generation, failure: str) -> None:
         """Keep a generation being built only to be looked at, with the words why."""
@@ -194,7 +196,11 @@ class Generations(ReadPool):
             await connection.execute(_FAIL, *ident(built), failure, timeout=CALL_S)
 
     async def drop(self, generation: Generation) -> bool:
-        """Remove a generation that does not answer, rows and all; false where it is gone or answers."""
+        """Remove a generation that does not answer, rows and all; false where it is gone or answers.
+
+        Raises:
+            ProjectionError: something that somebody made depends on its tables: it is kept.
+        """
         async with self._connection("drop", generation.name) as connection, connection.transaction():
             return await _drop(connection, generation)
 
@@ -245,8 +251,22 @@ async def _drop(connection: Connection, generation: Generation) -> bool:
     if not await connection.fetchval(_DROP, *ident(generation)):
         return False
     await connection.execute(_DROP_LETTERS, *ident(generation))
-    await connection.execute(f"drop schema if exists {read_sql.schema_of(generation)} cascade")
+    with _told(f"drop {generation}", f"drop {generation.name}"):
+        await connection.execute(read_sql.drop_tables(generation))
     return True
+
+
+@contextmanager
+def _told(doing: str, again: str) -> Iterator[None]:
+    """What people built on our views and tables is theirs: it is named, never removed with ours."""
+    try:
+        yield
+    except asyncpg.DependentObjectsStillExistError as error:
+        found = "; ".join((error.detail or str(error)).splitlines())
+        raise ProjectionError(
+            f"could not {doing}: {found}. It is not ours, so nothing was changed; drop it, run "
+            f"`daybook projections {again}`, and make it anew where you still want it"
+        ) from error
 
 
 def _generation(row: asyncpg.Record) -> Generation:

@@ -66,19 +66,38 @@ def _create_index(generation: Generation, table: Table, names: Sequence[str]) ->
 
 
 def create_views(generation: Generation, before: Generation | None) -> str:
-    """Statements that let the views for people, e.g. `rm_pnl.daily`, show this generation."""
+    """Statements that let the views for people, e.g. `rm_pnl.daily`, show this generation.
+
+    A view whose columns stay is replaced, so that what people built on it and granted goes on; only one whose
+    columns go is dropped, which PostgreSQL refuses while something depends on it.
+    """
     schema = f"rm_{checked(generation.name)}"
     old = () if before is None else before.tables
+    gone = [table for table in old if not any(_begins_with(new, table) for new in generation.tables)]
     return ";\n".join(
         [
             f"create schema if not exists {schema}",
-            *(f'drop view if exists {schema}."{checked(table.name)}"' for table in old),
+            *(f'drop view if exists {schema}."{checked(table.name)}"' for table in gone),
             *(
-                f'create view {schema}."{checked(table.name)}" as table {qualified(generation, table)}'
+                f'create or replace view {schema}."{checked(table.name)}" as '
+                f"table {qualified(generation, table)}"
                 for table in generation.tables
             ),
         ]
     )
+
+
+def _begins_with(new: Table, old: Table) -> bool:
+    """Whether a view of `new` may replace one of `old`: the same columns, more only behind them."""
+    shape = [(column.name, column.kind) for column in old.columns]
+    return new.name == old.name and shape == [(c.name, c.kind) for c in new.columns][: len(shape)]
+
+
+def drop_tables(generation: Generation) -> str:
+    """Statements that remove the generation's schema; refused where anything else depends on it."""
+    tables = ", ".join(qualified(generation, table) for table in generation.tables)
+    schema = schema_of(generation)
+    return f"drop table if exists {tables};\ndrop schema if exists {schema}"
 
 
 @lru_cache(maxsize=256)
