@@ -23,17 +23,19 @@ Statement = tuple[str, Sequence[Any]]
 async def advance(pool: Pool, track: Track, statements: Sequence[Statement] = ()) -> None:
     """Run statements and move a follower, in one transaction; for what is not appended to the log.
 
+    The follower moves last: an append that moves it holds the log's head, and would wait for the statements.
+
     Raises:
-        AlreadyTracked: it stands there already, or further; nothing was done.
+        AlreadyTracked: it stands there already, or further; nothing is done.
         LogUnavailable: the database does not answer, and whether it was done is not known.
     """
     with explained():
         async with pool.acquire() as connection, connection.transaction():
+            for sql, arguments in statements:
+                await connection.execute(sql, *arguments)
             if not await connection.fetchval(_TRACK, [track.name], [track.position]):
                 found = await connection.fetchval(_TRACKED, track.name)
                 raise AlreadyTracked(track.name, track.position, found)
-            for sql, arguments in statements:
-                await connection.execute(sql, *arguments)
 
 
 async def tracked(pool: Pool, name: str) -> int | None:

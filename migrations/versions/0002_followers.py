@@ -26,8 +26,9 @@ CREATE FUNCTION advance_tracking(names text[], positions bigint[]) RETURNS boole
 DECLARE
     moved bigint;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('daybook.append'));
-    INSERT INTO tracking AS t (name, position) SELECT * FROM unnest(names, positions)
+    -- in the order of the names, so that two transactions that move several wait for each other in turn
+    INSERT INTO tracking AS t (name, position)
+        SELECT u.name, u.position FROM unnest(names, positions) AS u (name, position) ORDER BY u.name
         ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE t.position < excluded.position;
     GET DIAGNOSTICS moved = ROW_COUNT;
     RETURN moved = cardinality(names);

@@ -197,6 +197,29 @@ async def test_followers_in_one_batch_are_decided_one_by_one(log: PostgresEventL
     assert await log.head() == 11
 
 
+async def test_a_view_that_commits_slowly_holds_up_no_append(
+    recorder: LogProcessRecorder, log: PostgresEventLog, url: str
+) -> None:
+    """Not even one that moves the same follower: its statements hang, and events go on being appended."""
+    keeper, lock = await asyncpg.connect(url), "pg_advisory_xact_lock(7)"
+    try:
+        async with keeper.transaction():
+            await keeper.execute(f"SELECT {lock}")
+            hanging = [(f"SELECT {lock}", ())]
+            slow = asyncio.create_task(asyncio.to_thread(recorder.commit, Tracking("view", 1), hanging))
+            waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            await until(lambda: keeper.fetchval(waits))
+            async with asyncio.timeout(5):
+                for name in ("process", "view"):
+                    new, tracking = [StoredEvent(uuid4(), 1, "t", b"1")], Tracking(name, 1)
+                    await asyncio.to_thread(recorder.insert_events, new, tracking=tracking)
+                await log.append([to("a-1")], append_id=new_id())
+        with pytest.raises(IntegrityError, match="stands at 1"):
+            await slow
+    finally:
+        await keeper.close()
+
+
 @pytest.mark.parametrize(
     "event",
     [
