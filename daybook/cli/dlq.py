@@ -102,18 +102,18 @@ async def _shown(settings: Settings, letter_id: int) -> tuple[DeadLetter, Stored
 
 
 def _as_json(letter: DeadLetter, row: StoredEvent | None) -> dict[str, Any]:
-    event = None if row is None else row.recorded()
+    """The letter and its event, as the log holds it; none where it is not in the log."""
     return {
         **asdict(letter),
-        "recorded_at": None if event is None else event.recorded_at,
-        "event_id": None if event is None else str(event.event_id),
-        "correlation_id": None if event is None else str(event.cause.correlation_id),
-        "event": None if event is None else repr(event.event),
+        "recorded_at": None if row is None else row.recorded_at,
+        "event_id": None if row is None else str(row.event_id),
+        "correlation_id": None if row is None else str(row.correlation_id),
+        "event": None if row is None else _data(row),
     }
 
 
 def _for_people(letter: DeadLetter, row: StoredEvent | None) -> dict[str, object]:
-    """By label; the event as the log holds it, for it may be one that cannot be decoded."""
+    """By label."""
     shown: dict[str, object] = {
         "letter": letter.id,
         "state": letter.state.value,
@@ -133,8 +133,13 @@ def _for_people(letter: DeadLetter, row: StoredEvent | None) -> dict[str, object
         "recorded at": iso(row.recorded_at),
         "event id": row.event_id,
         "story": row.correlation_id,
-        "event": row.data.decode(errors="replace"),
+        "event": _data(row),
     }
+
+
+def _data(row: StoredEvent) -> str:
+    """The event's own JSON, whatever it says: it may be one that cannot be decoded."""
+    return row.data.decode(errors="replace")
 
 
 async def _retry(settings: Settings, letter_id: int) -> None:

@@ -10,14 +10,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from logged import AT, new_id, pool_updated, to
+from logged import AT, CAUSE, new_id, pool_updated, to
 
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.fold_source import FoldSource
 from adapters.postgres.migrate import migrate
 from adapters.postgres.read_store import open_read_store
+from adapters.postgres.rows import EncodedAppend
 from daybook.cli.moments import iso
 from daybook.cli.output import BAD_INPUT, DONE, NO
+from domain.errors import PoisonEvent
 from projections import pnl
+from projections.runner import ProjectionRunner
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ async def test_letters_are_listed_shown_retried_and_dropped(with_letters: str) -
     code, shown = dlq(with_letters, "show", str(first["id"]))
     assert code == DONE
     assert shown["attempts"] == 3
-    assert "PoolUpdated" in shown["event"]
+    assert "pool" in json.loads(shown["event"])
     assert dlq(with_letters, "retry", str(first["id"])) == (DONE, {"id": first["id"], "state": "retry"})
     assert dlq(with_letters, "drop", str(second["id"]), "--reason", "a copy")[0] == DONE
     code, listed = dlq(with_letters, "list", "--of", "pnl")
@@ -63,6 +67,20 @@ async def test_letters_are_listed_shown_retried_and_dropped(with_letters: str) -
         ("retry", None),
         ("dropped", "a copy"),
     ]
+
+
+async def test_an_event_that_cannot_be_decoded_is_shown_as_it_is(database: str) -> None:
+    """Just what ends among the dead letters: another process wrote facts that have not the type's shape."""
+    await migrate(database)
+    strange = EncodedAppend("order-1", 0, [("order.placed", 1, b'{"x":1}')], CAUSE, AT, None)
+    async with await PostgresEventLog.open(database) as log, open_read_store(database) as reads:
+        await log.append_rows([strange], append_id=new_id())
+        with pytest.raises(PoisonEvent):
+            await ProjectionRunner(pnl.READ_MODEL, FoldSource(log, pnl.READ_MODEL), reads).catch_up()
+    code, shown = dlq(database, "show", "1")
+    assert (code, shown["event"], shown["recorded_at"]) == (DONE, '{"x":1}', AT)
+    assert "DecodeError" in shown["error"]
+    assert shown["correlation_id"] == str(CAUSE.correlation_id)
 
 
 def spoken(database: str, *arguments: str) -> list[str]:
