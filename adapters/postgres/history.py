@@ -23,10 +23,12 @@ BEGINNING: Final[TimeMark] = (-1, 0)
 _END: Final = 2**63 - 1
 _SELECT: Final = f"SELECT {COLUMNS} FROM events WHERE"  # noqa: S608 - constants
 _STREAM: Final = f"{_SELECT} stream = $1 AND version > $2 AND version <= $3 ORDER BY version"
-_STORY: Final = f"{_SELECT} category = 'domain' AND correlation_id = $1 ORDER BY position LIMIT $2"
+_STORY: Final = (
+    f"{_SELECT} category = 'domain' AND correlation_id = $1 AND position > $2 ORDER BY position LIMIT $3"
+)
 _ROOTS: Final = (
-    f"{_SELECT} category = 'market' AND position >= $2 AND position < $3 AND correlation_id = $1 "
-    "ORDER BY position"
+    f"{_SELECT} category = 'market' AND position > $2 AND position < $3 AND correlation_id = $1 "
+    "ORDER BY position LIMIT $4"
 )
 _TIME: Final = (
     f"{_SELECT} recorded_at >= $1 AND recorded_at < $2 AND (recorded_at, position) > ($3, $4) "
@@ -67,22 +69,40 @@ class LogHistory:
     async def read_story(self, correlation_id: UUID, limit: int = 500) -> list[RecordedEvent]:
         """The first `limit` events of one story in log order, the market events that began it before them.
 
-        Empty for a market event that led to nothing: those are not indexed by story. What was archived is
-        not found.
+        Those are looked for in the `ROOT_WINDOW` positions before its first decision. Empty for a market
+        event that led to nothing: those are not indexed by story. What was archived is not found.
 
         Raises:
             LogUnavailable: the database does not answer.
         """
-        return [row.recorded() for row in await self.read_story_rows(correlation_id, limit)]
-
-    async def read_story_rows(self, correlation_id: UUID, limit: int = 500) -> list[StoredEvent]:
-        """As `read_story`, undecoded."""
-        told = await self._fetch(_STORY, correlation_id, limit)
+        told = await self.read_decided_rows(correlation_id, limit=limit)
         if not told:
             return []
         first = told[0].position
-        roots = await self._fetch(_ROOTS, correlation_id, first - ROOT_WINDOW, first)
-        return [*roots, *told][:limit]
+        roots = await self.read_seen_rows(correlation_id, first - ROOT_WINDOW - 1, first, limit)
+        return [row.recorded() for row in [*roots, *told][:limit]]
+
+    async def read_decided_rows(
+        self, correlation_id: UUID, after: int = 0, limit: int = 500
+    ) -> list[StoredEvent]:
+        """Up to `limit` rows of one story above a position, undecoded; no market events.
+
+        Raises:
+            LogUnavailable: the database does not answer.
+        """
+        return await self._fetch(_STORY, correlation_id, after, limit)
+
+    async def read_seen_rows(
+        self, correlation_id: UUID, after: int, before: int, limit: int = 500
+    ) -> list[StoredEvent]:
+        """Up to `limit` market events of one story with `after` < position < `before`, undecoded.
+
+        They are not indexed by story: every market event in between is looked at. Not from archives.
+
+        Raises:
+            LogUnavailable: the database does not answer.
+        """
+        return await self._fetch(_ROOTS, correlation_id, after, before, limit)
 
     async def read_between(
         self, since: int, until: int, limit: int = 500, *, after: TimeMark = BEGINNING

@@ -10,14 +10,14 @@ from uuid import UUID
 
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.exporting import Selection
-from adapters.postgres.history import BEGINNING
+from adapters.postgres.history import BEGINNING, ROOT_WINDOW
 from adapters.postgres.rows import StoredEvent
 
 PAGE: Final = 500
 """Rows of one read; pages of 500 to 1,000 are the fastest."""
 
-MAX_STORY: Final = 10_000
-"""Events of one story that are listed; an order that is resent for minutes has a few dozen."""
+STRETCH: Final = 250_000
+"""Positions in which one statement looks for the market events of a story: a fraction of a second."""
 
 _END_OF_TIME: Final = 2**63 - 1
 
@@ -66,7 +66,7 @@ async def _pages(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[
 
 def _indexed(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[StoredEvent]]:
     if listing.correlation_id is not None:
-        return _story(log, listing.correlation_id)
+        return _story(log, listing.correlation_id, listing.after)
     if len(listing.wanted.streams) == 1:
         return _stream(log, next(iter(listing.wanted.streams)))
     if listing.wanted.since is not None or listing.wanted.until is not None:
@@ -74,8 +74,32 @@ def _indexed(log: PostgresEventLog, listing: Listing) -> AsyncIterator[list[Stor
     return _positions(log, listing)
 
 
-async def _story(log: PostgresEventLog, correlation_id: UUID) -> AsyncIterator[list[StoredEvent]]:
-    yield await log.read_story_rows(correlation_id, MAX_STORY)
+async def _story(log: PostgresEventLog, story: UUID, after: int) -> AsyncIterator[list[StoredEvent]]:
+    """The market events that began it, then what was decided."""
+    first = await log.read_decided_rows(story, limit=1)
+    async for page in _roots(log, story, first[0] if first else None, after):
+        yield page
+    while page := await log.read_decided_rows(story, after, PAGE):
+        after = page[-1].position
+        yield page
+
+
+async def _roots(
+    log: PostgresEventLog, story: UUID, first: StoredEvent | None, after: int
+) -> AsyncIterator[list[StoredEvent]]:
+    """Just before the first decision where its cause stands there, else wherever they are before it."""
+    end = await log.head() + 1
+    if first is not None:
+        end = first.position
+        near = await log.read_seen_rows(story, end - ROOT_WINDOW - 1, end, PAGE)
+        if first.causation_id in (None, *(row.event_id for row in near)):
+            yield near
+            return
+    while after < end - 1:
+        stop = min(after + STRETCH + 1, end)
+        page = await log.read_seen_rows(story, after, stop, PAGE)
+        after = page[-1].position if len(page) == PAGE else stop - 1
+        yield page
 
 
 async def _stream(log: PostgresEventLog, stream: str) -> AsyncIterator[list[StoredEvent]]:

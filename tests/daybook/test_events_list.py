@@ -14,7 +14,9 @@ from logged import AT, CAUSE, new_id, order_placed, pool_updated, to
 from typer.testing import CliRunner
 
 from adapters.embedded.stack import StackUrls
+from adapters.postgres import listing
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.history import ROOT_WINDOW
 from adapters.postgres.migrate import migrate
 from daybook.cli.events import events_app
 from daybook.cli.moments import iso
@@ -92,6 +94,31 @@ async def test_people_get_a_line_an_event(filled: str) -> None:
     swapped = ["list", "--since", "2026-02-01", "--until", "2026-01-01"]
     refused = await asyncio.to_thread(CliRunner().invoke, events_app, swapped)
     assert "--since 2026-02-01 and before --until 2026-01-01: swap them" in str(refused.exception)
+
+
+async def test_a_story_is_listed_whole(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of market events alone, begun long before its first decision, or longer than many pages."""
+    await migrate(database)
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", database)
+    monkeypatch.setattr(listing, "STRETCH", 700)
+    monkeypatch.setattr(listing, "PAGE", 20)
+    idle, slow, long = (Cause(new_id(), None, "tests") for _ in range(3))
+    async with await PostgresEventLog.open(database) as log:
+        for cause in (idle, slow):
+            await log.append([to("pool-1", cause=cause)], append_id=new_id())
+        busy = [pool_updated(n) for n in range(ROOT_WINDOW + 10)]
+        await log.append([to("pool-2", *busy, cause=OTHER)], append_id=new_id())
+        decided = slow._replace(causation_id=(await log.read(1, 1))[0].event_id)
+        for n, cause in enumerate([decided, *[long] * 30]):
+            placed = to(f"order-{n}", order_placed(f"order-{n}"), expected=0, cause=cause)
+            await log.append([placed], append_id=new_id())
+    first = ROOT_WINDOW + 13
+    assert (await listed("--correlation", str(idle.correlation_id)))[0] == [1]
+    assert (await listed("--correlation", str(slow.correlation_id)))[0] == [2, first]
+    assert (await listed("--correlation", str(slow.correlation_id), "--after", "2"))[0] == [first]
+    assert (await listed("--correlation", str(long.correlation_id)))[0] == [*range(first + 1, first + 31)]
+    everything = await listed("--correlation", str(OTHER.correlation_id), "--limit", "9000")
+    assert everything[0] == [*range(3, first)]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ async def plan(log: PostgresEventLog, query: str, *arguments: object) -> str:
     [
         (f"{history._STREAM} LIMIT $4", ("pool-1", 5, 2**62, 10), "stream_version_key"),
         (f"{history._STREAM} DESC LIMIT $4", ("pool-1", 5, 2**62, 10), "stream_version_key"),
-        (history._STORY, (uuid4(), 10), "correlation_id_position_idx"),
-        (history._ROOTS, (uuid4(), 5, 50), "pkey"),
+        (history._STORY, (uuid4(), 0, 10), "correlation_id_position_idx"),
+        (history._ROOTS, (uuid4(), 5, 50, 10), "pkey"),
         (history._TIME, (AT, AT + 9, AT, 5, 10), "recorded_at_position_idx"),
         (*page_query(5, 50, 10, None), "pkey"),
         (*page_query(5, 50, 10, ["order.placed"]), "pkey"),
