@@ -16,6 +16,9 @@ MAX_SUBJECT_CHARS: Final = 64
 MAX_TEXT_CHARS: Final = 10_000
 """A note, not a document."""
 
+MAX_NAME_BYTES: Final = 200
+"""What the log takes for the names of a stream and an actor, in UTF-8."""
+
 PAGE: Final = 500
 
 
@@ -70,10 +73,11 @@ class Notes:
         """Record a note, sealed; returns its position. The same `note_id` again records nothing new.
 
         Raises:
-            InvalidInput: an empty or over-long subject or text, or an erased subject.
+            InvalidInput: an empty or over-long subject, text or actor, or an erased subject.
             LogError: the key of what was noted before is not there.
         """
         _check(subject, text)
+        _check_recordable(subject, actor)
         first = not await self._log.read_stream(note_stream(subject), 0, 1)
         event = NoteWritten(subject, await self._vault.seal(subject, text, first=first))
         return await self._append(subject, event, actor, note_id)
@@ -99,9 +103,10 @@ class Notes:
         The erasure is recorded even if a former call died between destroying the key and recording it.
 
         Raises:
-            InvalidInput: the subject is none.
+            InvalidInput: the subject or the actor is none: nothing was destroyed.
         """
         _check(subject, "-")
+        _check_recordable(subject, actor)  # before the key is destroyed: the log must not refuse it then
         erased = await self._vault.erase(subject, self._clock())
         await self._append(subject, SubjectErased(subject), actor, derived_id("erase", subject))
         return erased
@@ -124,3 +129,14 @@ def _check(subject: str, text: str) -> None:
         )
     if not 0 < len(text) <= MAX_TEXT_CHARS:
         raise InvalidInput(f"a note of {len(text)} characters was given: write 1 to {MAX_TEXT_CHARS}")
+
+
+def _check_recordable(subject: str, actor: str) -> None:
+    """Whether the log will take what is to be recorded of the subject by this actor."""
+    for what, name in (("stream", note_stream(subject)), ("actor", actor)):
+        size = len(name.encode(errors="replace"))
+        if not 0 < size <= MAX_NAME_BYTES or not name.isprintable() or name != name.strip():
+            raise InvalidInput(
+                f"{what} {name[:80]!r} of {size} bytes cannot be recorded: a name has 1 to {MAX_NAME_BYTES} "
+                "bytes, printable, without blanks around it; nothing was done"
+            )

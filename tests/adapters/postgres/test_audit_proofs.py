@@ -171,6 +171,18 @@ async def test_a_key_that_is_missing_is_not_taken_for_a_destroyed_one(log: Postg
     assert [note.text for note in await notes.read("d")] == ["text"]
 
 
+@pytest.mark.parametrize(("subject", "actor"), [("e", "x" * 201), ("😀" * 64, "tests"), ("e", "x\n")])
+async def test_an_erasure_that_cannot_be_recorded_destroys_nothing(
+    log: PostgresEventLog, subject: str, actor: str
+) -> None:
+    """The log would refuse the stream's or the actor's name: that is said while the key is still there."""
+    vault = PostgresVault(log.pool)
+    sealed = await vault.seal(subject, "text", first=True)
+    with pytest.raises(InvalidInput, match="nothing was done"):
+        await Notes(log, vault, lambda: AT_US).erase(subject, actor=actor)
+    assert await vault.open(sealed) == "text"
+
+
 async def test_a_note_repeated_with_its_id_is_recorded_once(log: PostgresEventLog) -> None:
     notes = Notes(log, PostgresVault(log.pool), lambda: AT_US)
     places = [await notes.write("c", "text", actor="tests", note_id=UUID(int=7)) for _ in range(2)]
