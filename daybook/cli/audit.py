@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from daybook.cli.events_export import MAX_POSITION
 from daybook.cli.log_database import log_database
 from daybook.cli.output import DONE, NO, DataDir, JsonFlag, print_json, say
 from daybook.settings import Settings, load_settings
@@ -148,7 +149,9 @@ def verify(
 
 @audit_app.command()
 def prove(
-    position: Annotated[int, typer.Argument(min=1, help="The event's position in the log.")],
+    position: Annotated[
+        int, typer.Argument(min=1, max=MAX_POSITION, help="The event's position in the log.")
+    ],
     *,
     out: Out = None,
     data_dir: DataDir = None,
@@ -160,7 +163,7 @@ def prove(
     from replay.proofs import prove_inclusion  # noqa: PLC0415 - as above
 
     async def act(room: AuditRoom) -> Proof:
-        found = await room.checkpoints.between(position - 1, 2**63 - 1, 1)
+        found = await room.checkpoints.between(position - 1, MAX_POSITION, 1)
         if not found:
             raise InvalidInput(
                 f"position {position} is not signed, or not in the log: run `daybook audit checkpoint` first"
@@ -175,8 +178,8 @@ def prove(
 
 @audit_app.command()
 def consistency(
-    older: Annotated[int, typer.Argument(min=1, help="Events the older checkpoint signed.")],
-    newer: Annotated[int, typer.Argument(min=1, help="Events the newer checkpoint signed.")],
+    older: Annotated[int, typer.Argument(min=1, max=MAX_POSITION, help="Events the older one signed.")],
+    newer: Annotated[int, typer.Argument(min=1, max=MAX_POSITION, help="Events the newer one signed.")],
     *,
     out: Out = None,
     data_dir: DataDir = None,

@@ -183,6 +183,14 @@ async def test_what_is_no_proof_is_bad_input(tmp_path: Path) -> None:
         await run("check-proof", tmp_path / "nothing.json")
 
 
+@pytest.mark.parametrize("arguments", [("prove", 10**20), ("consistency", 1, 10**20)])
+async def test_a_position_beyond_all_is_refused_by_the_command_line(arguments: tuple[object, ...]) -> None:
+    """In a sentence, before anything is asked."""
+    result = await asyncio.to_thread(runner.invoke, audit_app, [*map(str, arguments)])
+    assert result.exit_code == 2
+    assert str(2**63 - 1) in result.output
+
+
 @pytest.mark.usefixtures("log_url")
 async def test_a_note_is_read_until_its_subject_is_erased() -> None:
     """The record verifies before and after; nothing personal stands in it at any time."""
