@@ -16,6 +16,10 @@ MAX_SUBJECT_CHARS: Final = 64
 MAX_TEXT_CHARS: Final = 10_000
 """A note, not a document."""
 
+MAX_LABEL_CHARS: Final = 64
+MAX_ADDRESS_CHARS: Final = 255
+"""A host's name has no more."""
+
 MAX_NAME_BYTES: Final = 200
 """What the log takes for the names of a stream and an actor, in UTF-8."""
 
@@ -47,12 +51,15 @@ class Note:
         recorded_at: microseconds since the epoch.
         actor: who noted it.
         text: none when the subject was erased.
+        label, client_address: none when the subject was erased, or none was given.
     """
 
     position: int
     recorded_at: int
     actor: str
     text: str | None
+    label: str | None
+    client_address: str | None
 
 
 class Notes:
@@ -69,17 +76,42 @@ class Notes:
         self._vault = vault
         self._clock = clock
 
-    async def write(self, subject: str, text: str, *, actor: str, note_id: UUID) -> int:
+    async def write(
+        self,
+        subject: str,
+        text: str,
+        *,
+        actor: str,
+        note_id: UUID,
+        label: str | None = None,
+        client_address: str | None = None,
+    ) -> int:
         """Record a note, sealed; returns its position. The same `note_id` again records nothing new.
 
+        Args:
+            subject: a pseudonym.
+            text: of the note.
+            actor: who notes it; readable for ever.
+            note_id: names the note.
+            label: a short word to find or group it by, sealed as the text is.
+            client_address: where the client wrote from, sealed as the text is.
+
         Raises:
-            InvalidInput: an empty or over-long subject, text or actor, or an erased subject.
+            InvalidInput: an empty or over-long subject, text, label, address or actor; an actor or subject
+                that tells what shall be sealed; or an erased subject.
             LogError: the key of what was noted before is not there.
         """
         _check(subject, text)
         _check_recordable(subject, actor)
+        _check_sealable("label", label, MAX_LABEL_CHARS, subject, actor)
+        _check_sealable("client address", client_address, MAX_ADDRESS_CHARS, subject, actor)
         first = not await self._log.read_stream(note_stream(subject), 0, 1)
-        event = NoteWritten(subject, await self._vault.seal(subject, text, first=first))
+        event = NoteWritten(
+            subject,
+            await self._vault.seal(subject, text, first=first),
+            await self._sealed(subject, label),
+            await self._sealed(subject, client_address),
+        )
         return await self._append(subject, event, actor, note_id)
 
     async def read(self, subject: str) -> list[Note]:
@@ -116,9 +148,14 @@ class Notes:
         append = StreamAppend(note_stream(subject), ANY_VERSION, [event], cause, self._clock())
         return (await self._log.append([append], append_id=id_)).first_position
 
+    async def _sealed(self, subject: str, text: str | None) -> Personal | None:
+        return None if text is None else await self._vault.seal(subject, text, first=False)
+
     async def _opened(self, recorded: RecordedEvent) -> Note:
-        text = await self._vault.open(recorded.event.text)
-        return Note(recorded.position, recorded.recorded_at, recorded.cause.actor, text)
+        note: NoteWritten = recorded.event
+        sealed = (note.text, note.label, note.client_address)
+        opened = [None if each is None else await self._vault.open(each) for each in sealed]
+        return Note(recorded.position, recorded.recorded_at, recorded.cause.actor, *opened)
 
 
 def _check(subject: str, text: str) -> None:
@@ -140,3 +177,16 @@ def _check_recordable(subject: str, actor: str) -> None:
                 f"{what} {name[:80]!r} of {size} bytes cannot be recorded: a name has 1 to {MAX_NAME_BYTES} "
                 "bytes, printable, without blanks around it; nothing was done"
             )
+
+
+def _check_sealable(what: str, text: str | None, at_most: int, subject: str, actor: str) -> None:
+    """Whether it can be sealed, and is not told beside that by what stays readable for ever."""
+    if text is None:
+        return
+    if not 0 < len(text) <= at_most:
+        raise InvalidInput(f"a {what} of {len(text)} characters was given: give 1 to {at_most}, or none")
+    if text.casefold() in f"{subject} {actor}".casefold():
+        raise InvalidInput(
+            f"the {what} stands in the subject {subject!r} or the actor {actor!r}, which stay readable when "
+            "the note is erased: give a pseudonym, or leave it out"
+        )

@@ -20,7 +20,7 @@ Step = Callable[[dict[str, Any]], None]
 """Changes decoded data in place, from one schema version to the next."""
 
 UPCASTERS: Final[dict[tuple[str, int], Step]] = {}
-"""By topic and the version the step starts from. Empty today: every event type is at version 1."""
+"""By topic and the version the step starts from."""
 
 
 def upcaster(topic: str, *, from_version: int) -> Callable[[Step], Step]:
@@ -53,3 +53,8 @@ def upcast(cls: type[Any], topic: str, data: dict[str, Any], from_version: int) 
         if step is None:
             raise LookupError(f"no upcaster of {topic!r} from version {version}")
         step(data)
+
+
+@upcaster("note.written", from_version=1)
+def _add_label_and_client_address(data: dict[str, Any]) -> None:
+    data["label"] = data["client_address"] = None

@@ -30,14 +30,21 @@ def note(
     text: Annotated[str, typer.Argument(help="What to note; readable until the subject is erased.")],
     *,
     subject: Annotated[str, typer.Option(help=SUBJECT)],
+    label: Annotated[str | None, typer.Option(help="A short word to group it by; encrypted too.")] = None,
+    client_address: Annotated[
+        str | None, typer.Option(help="Where the client wrote from, e.g. 192.0.2.7; encrypted too.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Record a personal note, encrypted under its subject's key."""
-    position = _with_notes(
-        load_settings(data_dir=data_dir),
-        lambda notes: notes.write(subject, text, actor=_who(), note_id=uuid4()),
-    )
+
+    def write(notes: Notes) -> Awaitable[int]:
+        return notes.write(
+            subject, text, actor=_who(), note_id=uuid4(), label=label, client_address=client_address
+        )
+
+    position = _with_notes(load_settings(data_dir=data_dir), write)
     if as_json:
         print_json({"subject": subject, "position": position})
     else:
@@ -58,7 +65,9 @@ def notes(
         return
     for each in found:
         when = to_datetime(each.recorded_at).isoformat(timespec="seconds")
-        say(f"{each.position:>10}  {when}  {each.actor}: {'(erased)' if each.text is None else each.text}")
+        about = "".join(f" [{one}]" for one in (each.label, each.client_address) if one is not None)
+        text = "(erased)" if each.text is None else each.text
+        say(f"{each.position:>10}  {when}  {each.actor}{about}: {text}")
 
 
 @audit_app.command()

@@ -48,7 +48,7 @@ class AuditAnchored(AuditEvent):
     wallet: Address
 
 
-@event_type("note.written")
+@event_type("note.written", version=2)
 @dataclass(frozen=True, slots=True)
 class NoteWritten(AuditEvent):
     """Someone noted something of a subject: a client, a wallet's owner, a decision.
@@ -56,10 +56,14 @@ class NoteWritten(AuditEvent):
     Attributes:
         subject: a pseudonym: it stays readable for ever.
         text: personal: readable until the subject is erased.
+        label: personal as the text: a short word to find or group it by, where one was given.
+        client_address: personal as the text: where the client wrote from, where that is known.
     """
 
     subject: str
     text: Personal
+    label: Personal | None
+    client_address: Personal | None
 
 
 @event_type("note.erased")

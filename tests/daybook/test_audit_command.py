@@ -194,15 +194,24 @@ async def test_a_position_beyond_all_is_refused_by_the_command_line(arguments: t
 @pytest.mark.usefixtures("log_url")
 async def test_a_note_is_read_until_its_subject_is_erased() -> None:
     """The record verifies before and after; nothing personal stands in it at any time."""
-    _, first = await run("note", "prefers mornings", "--subject", "client-1")
+    told = ("--label", "VIP", "--client-address", "192.0.2.7")
+    _, first = await run("note", "prefers mornings", "--subject", "client-1", *told)
     await run("note", "prefers evenings", "--subject", "client-2")
     assert first["position"] == 1
     _, read = await run("notes", "client-1")
-    assert [each["text"] for each in read["notes"]] == ["prefers mornings"]
+    (note,) = read["notes"]
+    assert [note[name] for name in ("text", "label", "client_address")] == [
+        "prefers mornings",
+        "VIP",
+        "192.0.2.7",
+    ]
+    assert " [VIP] [192.0.2.7]: prefers mornings" in await says("notes", "client-1")
     await run("checkpoint")
     assert await run("erase", "client-1") == (0, {"subject": "client-1", "erased": True})
     assert await run("erase", "client-1") == (0, {"subject": "client-1", "erased": False})
-    assert "(erased)" in await says("notes", "client-1")
+    erased = await says("notes", "client-1")
+    assert "(erased)" in erased
+    assert "VIP" not in erased
     assert "prefers evenings" in await says("notes", "client-2")
     with pytest.raises(InvalidInput, match="was erased"):
         await run("note", "again", "--subject", "client-1")

@@ -65,7 +65,10 @@ def fits(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> None: 
     if "$ref" in schema:
         fits(value, document["$defs"][schema["$ref"].rpartition("/")[2]], document)
     elif "anyOf" in schema:
-        matching = [one for one in schema["anyOf"] if "$ref" in one or isinstance(value, TYPES[one["type"]])]
+        plain = [
+            one for one in schema["anyOf"] if "$ref" not in one and isinstance(value, TYPES[one["type"]])
+        ]
+        matching = plain or [one for one in schema["anyOf"] if "$ref" in one]
         assert matching
         fits(value, matching[0], document)
     elif "enum" in schema:

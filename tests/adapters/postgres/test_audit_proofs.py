@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,12 @@ from adapters.postgres.checkpoints import PostgresCheckpoints
 from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.hash_chain import link
 from adapters.postgres.migrate import migrate
+from adapters.postgres.rows import EncodedAppend
 from adapters.postgres.vault import PostgresVault
 from commands.notes import Notes
 from domain.audit.checkpoint import Checkpoint
 from domain.errors import InvalidInput, LogCorrupt, LogError, SetupError
+from domain.events import Cause
 from domain.personal import Personal
 from replay.audit import Auditor
 from replay.proofs import Consistency, Inclusion, decode, encode, flaw, prove_consistency, prove_inclusion
@@ -171,7 +174,52 @@ async def test_a_key_that_is_missing_is_not_taken_for_a_destroyed_one(log: Postg
     assert [note.text for note in await notes.read("d")] == ["text"]
 
 
-@pytest.mark.parametrize(("subject", "actor"), [("e", "x" * 201), ("😀" * 64, "tests"), ("e", "x\n")])
+async def test_label_and_client_address_are_sealed_as_the_text_is(log: PostgresEventLog) -> None:
+    """None of them stands in the row; with the key all are gone, of an old note without them as well."""
+    vault = PostgresVault(log.pool)
+    notes = Notes(log, vault, lambda: AT_US)
+    sealed = base64.b64encode((await vault.seal("f", "older", first=True)).sealed)
+    old = b'{"subject":"f","text":{"subject":"f","sealed":"%s"}}' % sealed
+    append = EncodedAppend(
+        "note-f", 0, [("note.written", 1, old)], Cause(uuid4(), None, "tests"), AT_US, None
+    )
+    await log.append_rows([append], append_id=uuid4())
+    told = {"label": "VIP", "client_address": "192.0.2.7"}
+    await notes.write("f", "newer", actor="tests", note_id=uuid4(), **told)
+    rows = await log.read_stream_rows("note-f")
+    assert not [each for each in ("newer", *told.values()) if each.encode() in rows[1].data]
+    found = [(note.text, note.label, note.client_address) for note in await notes.read("f")]
+    assert found == [("older", None, None), ("newer", "VIP", "192.0.2.7")]
+    assert await notes.erase("f", actor="tests")
+    found = [(note.text, note.label, note.client_address) for note in await notes.read("f")]
+    assert found == [(None, None, None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("subject", "actor", "told"),
+    [
+        ("g", "client:192.0.2.7", {"client_address": "192.0.2.7"}),
+        ("anna", "tests", {"label": "Anna"}),
+        ("g", "tests", {"label": ""}),
+        ("g", "tests", {"client_address": "x" * 256}),
+    ],
+    ids=["actor tells the address", "subject tells the label", "empty", "too long"],
+)
+async def test_a_note_that_would_leak_what_it_seals_is_refused(
+    log: PostgresEventLog, subject: str, actor: str, told: dict[str, str]
+) -> None:
+    """Subject and actor stay readable when the note is erased."""
+    notes = Notes(log, PostgresVault(log.pool), lambda: AT_US)
+    with pytest.raises(InvalidInput, match=r"stay readable|characters was given"):
+        await notes.write(subject, "text", actor=actor, note_id=uuid4(), **told)
+    assert await notes.read(subject) == []
+
+
+@pytest.mark.parametrize(
+    ("subject", "actor"),
+    [("e", "x" * 201), ("😀" * 64, "tests"), ("e", "x\n")],
+    ids=["long actor", "long subject", "no actor"],
+)
 async def test_an_erasure_that_cannot_be_recorded_destroys_nothing(
     log: PostgresEventLog, subject: str, actor: str
 ) -> None:
