@@ -97,15 +97,14 @@ class Notes:
             client_address: where the client wrote from, sealed as the text is.
 
         Raises:
-            InvalidInput: an empty or over-long subject, text, label, address or actor; an actor or subject
-                that tells what shall be sealed; or an erased subject.
+            InvalidInput: an empty or over-long subject, text, label, address or actor; or an erased subject.
             LogError: the key of what was noted before is not there.
         """
         _check(subject, text)
         _check_recordable(subject, actor)
-        _check_sealable("label", label, MAX_LABEL_CHARS, subject, actor)
-        _check_sealable("client address", client_address, MAX_ADDRESS_CHARS, subject, actor)
-        first = not await self._log.read_stream(note_stream(subject), 0, 1)
+        _check_sealable("label", label, MAX_LABEL_CHARS)
+        _check_sealable("client address", client_address, MAX_ADDRESS_CHARS)
+        first = not await self.is_noted(subject)
         event = NoteWritten(
             subject,
             await self._vault.seal(subject, text, first=first),
@@ -113,6 +112,10 @@ class Notes:
             await self._sealed(subject, client_address),
         )
         return await self._append(subject, event, actor, note_id)
+
+    async def is_noted(self, subject: str) -> bool:
+        """Whether anything was ever recorded of a subject, its erasure included."""
+        return bool(await self._log.read_stream(note_stream(subject), 0, 1))
 
     async def read(self, subject: str) -> list[Note]:
         """What was noted of a subject, oldest first.
@@ -179,14 +182,6 @@ def _check_recordable(subject: str, actor: str) -> None:
             )
 
 
-def _check_sealable(what: str, text: str | None, at_most: int, subject: str, actor: str) -> None:
-    """Whether it can be sealed, and is not told beside that by what stays readable for ever."""
-    if text is None:
-        return
-    if not 0 < len(text) <= at_most:
+def _check_sealable(what: str, text: str | None, at_most: int) -> None:
+    if text is not None and not 0 < len(text) <= at_most:
         raise InvalidInput(f"a {what} of {len(text)} characters was given: give 1 to {at_most}, or none")
-    if text.casefold() in f"{subject} {actor}".casefold():
-        raise InvalidInput(
-            f"the {what} stands in the subject {subject!r} or the actor {actor!r}, which stay readable when "
-            "the note is erased: give a pseudonym, or leave it out"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -63,6 +64,8 @@ def notes(
     if as_json:
         print_json({"subject": subject, "notes": [asdict(each) for each in found]})
         return
+    if not found:
+        sys.stderr.write(f"nothing was noted of {subject!r}\n")
     for each in found:
         when = to_datetime(each.recorded_at).isoformat(timespec="seconds")
         about = "".join(f" [{one}]" for one in (each.label, each.client_address) if one is not None)
@@ -78,11 +81,20 @@ def erase(
     as_json: JsonFlag = False,
 ) -> None:
     """Destroy a subject's key: its personal fields can never be read again, the record stays valid."""
-    erased = _with_notes(load_settings(data_dir=data_dir), lambda notes: notes.erase(subject, actor=_who()))
+
+    async def act(notes: Notes) -> tuple[bool, bool]:
+        noted = await notes.is_noted(subject)
+        return noted, await notes.erase(subject, actor=_who())
+
+    noted, erased = _with_notes(load_settings(data_dir=data_dir), act)
     if as_json:
-        print_json({"subject": subject, "erased": erased})
+        print_json({"subject": subject, "noted": noted, "erased": erased})
+    elif not erased:
+        say("was erased before")
+    elif noted:
+        say("erased for ever")
     else:
-        say("erased for ever" if erased else "was erased before")
+        say(f"nothing was noted of {subject!r}, and nothing can be from now on: was another name meant?")
 
 
 def _with_notes(settings: Settings, act: Callable[[Notes], Awaitable[T]]) -> T:

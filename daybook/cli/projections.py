@@ -23,11 +23,13 @@ from daybook.cli.output import (
 )
 from daybook.cli.progress import Phases, progress
 from daybook.settings import load_settings
+from domain.errors import ProjectionError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daybook.cli.read_models import Desk
+    from projections.read_model import ReadModel
     from projections.rebuild import Rebuilt
     from projections.verification import Verified
 
@@ -36,8 +38,11 @@ projections_app = typer.Typer(
     no_args_is_help=True,
 )
 Name = Annotated[str | None, typer.Argument(help="The read model; all of them unless given.")]
+Told = tuple[dict[str, Any], list[str]]
+"""An object for a read model, and lines for people."""
+
 Answer = tuple[list[dict[str, Any]], list[str]]
-"""One object for each read model, and the lines for people."""
+"""The same for each read model."""
 
 
 @projections_app.command("list")
@@ -76,37 +81,34 @@ def rebuild(
 ) -> None:
     """Fold a read model anew beside the one that answers, compare with a second fold, and swap it in.
 
-    Readers and services go on meanwhile. What a crash left of a rebuild is gone on with.
+    Readers and services go on meanwhile. What a crash left of a rebuild is gone on with. Of all read models,
+    those that can be are rebuilt; exit code 1 if one cannot.
     """
 
-    async def answer(desk: Desk) -> Answer:
-        results, lines = [], []
-        for model in desk.models:
-            with Phases(model.name) as phases:
-                built = await desk.rebuild(model, verified=not skip_verification, on_phase=phases)
-            dropped = await desk.drop_old(model) if drop_old else 0
-            results.append({**_built(built), "dropped": dropped})
-            lines.append(_built_line(built))
-        return results, lines
+    async def one(desk: Desk, model: ReadModel) -> Told:
+        with Phases(model.name) as phases:
+            built = await desk.rebuild(model, verified=not skip_verification, on_phase=phases)
+        dropped = await desk.drop_old(model) if drop_old else 0
+        return {**_built(built), "dropped": dropped}, [_built_line(built)]
 
-    _answer(name, answer, data_dir, as_json=as_json)
+    found = _answer(name, lambda desk: _each(desk, one), data_dir, as_json=as_json)
+    raise typer.Exit(NO if any("error" in one for one in found) else DONE)
 
 
 @projections_app.command()
 def verify(name: Name = None, *, data_dir: DataDir = None, as_json: JsonFlag = False) -> None:
-    """Compare what answers, row by row, with a fold of the log from nothing; exit code 1 if it differs."""
+    """Compare what answers, row by row, with a fold of the log from nothing.
 
-    async def answer(desk: Desk) -> Answer:
-        results, lines = [], []
-        for model in desk.models:
-            with progress(f"{model.name}: verify") as report:
-                found = await desk.verify(model, report)
-            results.append(_verified(found))
-            lines += _verified_lines(found)
-        return results, lines
+    Exit code 1 if it differs, or if of all read models one cannot be compared.
+    """
 
-    found = _answer(name, answer, data_dir, as_json=as_json)
-    raise typer.Exit(DONE if all(one["equal"] for one in found) else NO)
+    async def one(desk: Desk, model: ReadModel) -> Told:
+        with progress(f"{model.name}: verify") as report:
+            found = await desk.verify(model, report)
+        return _verified(found), _verified_lines(found)
+
+    found = _answer(name, lambda desk: _each(desk, one), data_dir, as_json=as_json)
+    raise typer.Exit(DONE if all(one.get("equal", False) for one in found) else NO)
 
 
 @projections_app.command()
@@ -145,6 +147,21 @@ def _decide(name: str | None, data_dir: Path | None, *, paused: bool, as_json: b
 
     found = _answer(name, answer, data_dir, as_json=as_json)
     raise typer.Exit(DONE if all(one["known"] for one in found) else NO)
+
+
+async def _each(desk: Desk, one: Callable[[Desk, ReadModel], Awaitable[Told]]) -> Answer:
+    """One after the other. Of several, one that fails is told, and hides nothing of the others."""
+    results, lines = [], []
+    for model in desk.models:
+        try:
+            result, said = await one(desk, model)
+        except ProjectionError as error:
+            if len(desk.models) == 1:
+                raise
+            result, said = {"name": model.name, "error": str(error)}, [f"{model.name}: {error}"]
+        results.append(result)
+        lines += said
+    return results, lines
 
 
 def _answer(

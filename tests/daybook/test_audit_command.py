@@ -207,8 +207,8 @@ async def test_a_note_is_read_until_its_subject_is_erased() -> None:
     ]
     assert " [VIP] [192.0.2.7]: prefers mornings" in await says("notes", "client-1")
     await run("checkpoint")
-    assert await run("erase", "client-1") == (0, {"subject": "client-1", "erased": True})
-    assert await run("erase", "client-1") == (0, {"subject": "client-1", "erased": False})
+    assert await run("erase", "client-1") == (0, {"subject": "client-1", "noted": True, "erased": True})
+    assert await run("erase", "client-1") == (0, {"subject": "client-1", "noted": True, "erased": False})
     erased = await says("notes", "client-1")
     assert "(erased)" in erased
     assert "VIP" not in erased
@@ -216,6 +216,7 @@ async def test_a_note_is_read_until_its_subject_is_erased() -> None:
     with pytest.raises(InvalidInput, match="was erased"):
         await run("note", "again", "--subject", "client-1")
     assert (await run("verify", "--from-start"))[1]["events"] == 3
+    assert "nothing was noted of 'cleint-1'" in await says("erase", "cleint-1")
 
 
 @pytest.fixture

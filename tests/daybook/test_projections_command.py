@@ -154,3 +154,32 @@ async def test_before_anything_was_folded(database: str, monkeypatch: pytest.Mon
 async def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(InvalidInput, match="wallet_balances, pnl"):
         await ask("status", "profit")
+
+
+async def test_one_that_cannot_be_compared_hides_no_difference(url: str) -> None:
+    """Of all read models each is told of: one was never folded, one was changed by hand."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("DELETE FROM daybook_models.generations WHERE name = 'opportunities'")
+    await connection.execute("UPDATE rm_pnl.daily SET wins = wins + 1")
+    await connection.close()
+    code, found = await ask("verify")
+    told = {one["name"]: one for one in found}
+    assert (code, list(told)) == (1, NAMES)
+    assert "never folded" in told["opportunities"]["error"]
+    assert [told[name]["equal"] for name in ("pnl", "wallet_balances")] == [False, True]
+    assert "opportunities: read model" in (said := await say("verify"))
+    assert "DIFFER" in said
+
+
+async def test_one_that_cannot_be_rebuilt_leaves_the_others_to_be(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("DROP TRIGGER never_changed ON events")
+    await connection.execute(
+        "UPDATE events SET data = '{}' "
+        "WHERE position = (SELECT min(position) FROM events WHERE type = 'order.landed')"
+    )
+    await connection.close()
+    code, found = await ask("rebuild")
+    assert (code, [one["name"] for one in found]) == (1, NAMES)
+    assert {"pnl", "wallet_balances"} <= {one["name"] for one in found if "error" not in one}
+    assert any("cannot fold" in one.get("error", "") for one in found)

@@ -195,24 +195,14 @@ async def test_label_and_client_address_are_sealed_as_the_text_is(log: PostgresE
     assert found == [(None, None, None)] * 2
 
 
-@pytest.mark.parametrize(
-    ("subject", "actor", "told"),
-    [
-        ("g", "client:192.0.2.7", {"client_address": "192.0.2.7"}),
-        ("anna", "tests", {"label": "Anna"}),
-        ("g", "tests", {"label": ""}),
-        ("g", "tests", {"client_address": "x" * 256}),
-    ],
-    ids=["actor tells the address", "subject tells the label", "empty", "too long"],
-)
-async def test_a_note_that_would_leak_what_it_seals_is_refused(
-    log: PostgresEventLog, subject: str, actor: str, told: dict[str, str]
+@pytest.mark.parametrize("told", [{"label": ""}, {"client_address": "x" * 256}], ids=["empty", "too long"])
+async def test_a_note_with_a_label_or_address_of_no_size_is_refused(
+    log: PostgresEventLog, told: dict[str, str]
 ) -> None:
-    """Subject and actor stay readable when the note is erased."""
     notes = Notes(log, PostgresVault(log.pool), lambda: AT_US)
-    with pytest.raises(InvalidInput, match=r"stay readable|characters was given"):
-        await notes.write(subject, "text", actor=actor, note_id=uuid4(), **told)
-    assert await notes.read(subject) == []
+    with pytest.raises(InvalidInput, match="characters was given"):
+        await notes.write("g", "text", actor="tests", note_id=uuid4(), **told)
+    assert await notes.read("g") == []
 
 
 @pytest.mark.parametrize(
