@@ -15,6 +15,7 @@ from adapters.postgres.connections import connect, explained, opening
 from adapters.postgres.doorbell import Doorbell, wait
 from adapters.postgres.ringing import CHANNEL
 from adapters.postgres.rows import COLUMNS, StoredEvent
+from domain.errors import SetupError
 
 CLAIM_PAUSE_S: Final = 1.0
 """How soon a waiting relay takes over after the active one is gone."""
@@ -110,12 +111,21 @@ class RelaySource:
         """End the active relay's session, and with it its claim, if nothing was heard of it for too long.
 
         A login may end its own sessions, the writer's role may not: so the role is laid down for this.
+
+        Raises:
+            SetupError: that relay logs in as somebody else.
         """
-        with explained():
-            async with self._connection.transaction():
-                await self._connection.execute("SET LOCAL ROLE NONE")
-                if await self._connection.fetchval(_CUT_OFF, SILENT_S):
-                    _log.warning("a silent relay was cut off", silent_s=SILENT_S)
+        try:
+            with explained():
+                async with self._connection.transaction():
+                    await self._connection.execute("SET LOCAL ROLE NONE")
+                    if await self._connection.fetchval(_CUT_OFF, SILENT_S):
+                        _log.warning("a silent relay was cut off", silent_s=SILENT_S)
+        except asyncpg.InsufficientPrivilegeError as refused:
+            raise SetupError(
+                f"the active relay has been silent for {SILENT_S:g} s and could not be cut off, for it logs "
+                "in as another role: end its process, and let all relays of a log log in as one role"
+            ) from refused
 
     def listen(self) -> asyncio.Event:
         """The next append; take it before reading."""

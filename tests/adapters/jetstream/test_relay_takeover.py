@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from cable import Cable
 from deliveries import assert_delivered_once, caught_up, fill, running
@@ -24,7 +26,9 @@ from adapters.jetstream.relay import Relay
 from adapters.jetstream.streams import connected, count_delivered
 from adapters.postgres import relay_source
 from adapters.postgres.event_log import PostgresEventLog
+from adapters.postgres.migrate import migrate
 from adapters.postgres.relay_source import RelaySource
+from domain.errors import SetupError
 from domain.market.events import MarketGap
 
 PROCESS = Path(__file__).with_name("relay_process.py")
@@ -107,6 +111,29 @@ async def test_a_session_stuck_while_it_sends_to_a_frozen_relay_is_ended(
         for source in (frozen, standby):
             source.close()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_silent_relay_of_another_login_is_named(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session is not ours to end: somebody must be told."""
+    await migrate(database)
+    monkeypatch.setattr(relay_source, "SILENT_S", 0.1)
+    monkeypatch.setattr(relay_source, "CLAIM_PAUSE_S", 0.05)
+    owner = await asyncpg.connect(database)
+    guest = f"guest_{new_id().hex}"
+    await owner.execute(f"CREATE ROLE {guest} LOGIN PASSWORD 'guest' IN ROLE daybook_writer")
+    frozen = await RelaySource.open(re.sub("//.*@", f"//{guest}:guest@", database))
+    standby = await RelaySource.open(database)
+    try:
+        await frozen.claim()
+        with pytest.raises(SetupError, match="as another role"):
+            await asyncio.wait_for(standby.claim(), ANSWER_S)
+    finally:
+        for source in (frozen, standby):
+            source.close()
+        await owner.execute(f"DROP ROLE {guest}")
+        await owner.close()
 
 
 async def test_a_quiet_relay_is_not_replaced(
