@@ -12,7 +12,7 @@ import asyncpg
 from adapters.postgres.connections import connect, explained
 from adapters.postgres.ringing import CHANNEL
 from adapters.postgres.rows import COLUMNS, StoredEvent
-from adapters.postgres.session import COPY_TIMEOUT_S
+from adapters.postgres.session import COPY_TIMEOUT_S, FREE_HEAD
 from domain.errors import LogError
 
 T = TypeVar("T")
@@ -108,6 +108,7 @@ async def bulk_load(database_url: str, through: int) -> AsyncIterator[BulkLoad]:
         with explained():
             await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'")
             await connection.execute(_EXTEND, through, timeout=COPY_TIMEOUT_S)
+            await connection.execute(FREE_HEAD)
             async with connection.transaction():
                 head = await connection.fetchrow(_HEAD)
                 if head is None:

@@ -37,15 +37,25 @@ AWAY: Final = (
 )
 """What is raised when the database is away or in trouble: try again later."""
 
+KEEPALIVES: Final = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
+"""The server notices in 35 s that a client's host is gone, not in two hours; nothing on a unix socket."""
+
 _SETTINGS: Final = {
     "role": WRITER_ROLE,
     "application_name": "daybook",
     # A log is read through its indexes, whatever the statistics of a young or quickly growing table say.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
-    # A process that freezes while it holds the fence is cut off, and the others go on.
+    # A process that freezes while it holds the fence is cut off, and the others go on: by the server between
+    # two statements; inside a COPY, where no timeout of the server's helps, by who waited for it in vain
+    # (free_log_head). His wait is longer than the server's patience, and leaves him time to try again.
     "idle_in_transaction_session_timeout": "5s",
-    "lock_timeout": "9s",
+    "lock_timeout": "6s",
+    **KEEPALIVES,
 }
 
 _READING: Final = {

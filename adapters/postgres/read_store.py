@@ -16,7 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from adapters.postgres import arrays, read_sql
-from adapters.postgres.connections import CONNECT_TIMEOUT_S, explained, no_reset
+from adapters.postgres.connections import CONNECT_TIMEOUT_S, KEEPALIVES, explained, no_reset
 from adapters.postgres.dead_letters import PostgresDeadLetters
 from adapters.postgres.generations import Generations, ident, look_up
 from adapters.postgres.read_pool import CALL_S, Connection
@@ -63,6 +63,7 @@ _SETTINGS: Final = {
     # A read model that loses its last commits in a power cut loses rows and checkpoint together, and folds
     # the same events again; what it folds is safe in the log, which waits for the disk.
     "synchronous_commit": "off",
+    **KEEPALIVES,
 }
 
 

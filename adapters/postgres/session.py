@@ -100,6 +100,7 @@ _HOLD: Final = "SELECT FROM leases WHERE name = ANY ($1) FOR SHARE"
 """Who takes one waits for the commit, then: a COPY cannot compare it."""
 
 _SURVEY: Final = "SELECT * FROM survey_log($1, $2, $3)"
+FREE_HEAD: Final = "SELECT free_log_head()"
 _EXTEND: Final = "SELECT position FROM log_head, extend_events(position + $1)"
 _TRACKED: Final = "SELECT name, position FROM tracking WHERE name = ANY ($1)"
 _TRACK: Final = "SELECT advance_tracking($1, $2)"
@@ -131,7 +132,7 @@ class LogSession:
 
     @classmethod
     async def open(cls, database_url: str) -> Self:
-        """Connect in the writer's role.
+        """Connect in the writer's role, and free the head: the wait before this one may have been in vain.
 
         Raises:
             SetupError: the database is not there or not migrated.
@@ -142,6 +143,7 @@ class LogSession:
             arrays = await speak(connection)
             # Its plan depends on nothing it is given, and planning costs more than executing.
             await connection.execute("SET plan_cache_mode = force_generic_plan")
+            await connection.execute(FREE_HEAD)
             statements = [
                 await connection.prepare(query) for query in (_APPEND, _APPEND_COMPARED, _APPEND_ONE)
             ]

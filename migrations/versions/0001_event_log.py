@@ -195,6 +195,20 @@ CREATE FUNCTION take_lease(lease text, by_holder text) RETURNS bigint LANGUAGE s
 $$;
 """
 
+# A client that freezes inside a COPY keeps its transaction, and the head with it, for ever: the server waits
+# for its rows, and no timeout ends that wait. An owner may end his sessions; a writer may only ask for this.
+FREE = """
+CREATE FUNCTION free_log_head() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))
+    FROM log_head h JOIN pg_stat_activity a ON a.backend_xid = h.xmax
+    WHERE a.state = 'active' AND a.wait_event_type = 'Client'
+        AND a.state_change < clock_timestamp() - interval '5 seconds'
+$$;
+COMMENT ON FUNCTION free_log_head() IS
+    'Ends who holds the head while a statement of his has waited for its client for 5 s.';
+"""
+
 VIEW = """
 CREATE VIEW events_json AS
 SELECT position, stream, version, type, schema_version,
@@ -206,8 +220,8 @@ COMMENT ON VIEW events_json IS 'The log for people with psql.';
 """
 
 GRANTS = """
-REVOKE ALL ON FUNCTION extend_events(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION extend_events(bigint) TO daybook_writer;
+REVOKE ALL ON FUNCTION extend_events(bigint), free_log_head() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION extend_events(bigint), free_log_head() TO daybook_writer;
 GRANT SELECT, INSERT ON events, appends TO daybook_writer;
 GRANT SELECT ON events_json TO daybook_writer;
 GRANT SELECT, UPDATE (position, hash) ON log_head TO daybook_writer;
@@ -228,6 +242,7 @@ def upgrade() -> None:
         APPEND,
         REFUSED,
         LEASE,
+        FREE,
         VIEW,
         GRANTS,
     ):
