@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from traceback import walk_tb
 from typing import Any, Final
 
@@ -91,6 +92,26 @@ async def open_pool(database_url: str, size: int = POOL_SIZE) -> asyncpg.Pool[as
     options = {**_OPTIONS, "server_settings": settings, "reset": no_reset}
     with explained():
         return await asyncpg.create_pool(database_url, min_size=0, max_size=size, **options)
+
+
+@asynccontextmanager
+async def lent(
+    pool: asyncpg.Pool[asyncpg.Record], within_s: float
+) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+    """A connection of a pool; dropped when its answer does not come in time, or is waited for no longer.
+
+    To be given back it must be asked to stop, and a server that is frozen does not answer that either.
+
+    Args:
+        pool: whose.
+        within_s: for a connection to be free, or made.
+    """
+    async with pool.acquire(timeout=within_s) as connection:
+        try:
+            yield connection
+        except (TimeoutError, asyncio.CancelledError):
+            connection.terminate()
+            raise
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
-from adapters.postgres.connections import AWAY
+from adapters.postgres.connections import AWAY, lent
 from domain.errors import InvalidInput, ProjectionError, ReadStoreUnavailable
 
 CALL_S: Final = 30.0
@@ -26,7 +26,7 @@ class ReadPool:
     @asynccontextmanager
     async def _connection(self, doing: str, name: str) -> AsyncIterator[Connection]:
         try:
-            async with self._pool.acquire(timeout=CALL_S) as connection:
+            async with lent(self._pool, CALL_S) as connection:
                 yield connection
         except asyncpg.DataError as error:  # also the driver's word for a value that does not fit its column
             raise InvalidInput(f"could not {doing} read model {name!r}: {error}") from error

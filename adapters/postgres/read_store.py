@@ -246,17 +246,22 @@ class PostgresReadStore(Generations, PostgresDeadLetters):
 
         Raises:
             ReadModelBehind: it has not within `timeout_s` seconds.
-            ReadStoreUnavailable: no answer.
+            ReadStoreUnavailable: no answer, or none within them.
         """
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + timeout_s, FIRST_LOOK_S
-        while (checkpoint := await self.checkpoint(name)) < position:
-            left_s = deadline - loop.time()
-            if left_s <= 0:
-                raise ReadModelBehind(name, position, checkpoint, timeout_s)
-            await asyncio.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, LONGEST_LOOK_S)
-        return checkpoint
+        checkpoint, pause_s = -1, FIRST_LOOK_S  # no answer yet
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (checkpoint := await self.checkpoint(name)) < position:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, LONGEST_LOOK_S)
+                return checkpoint
+        except TimeoutError as error:
+            if checkpoint >= 0:
+                raise ReadModelBehind(name, position, checkpoint, timeout_s) from None
+            raise ReadStoreUnavailable(
+                f"read model {name!r} was asked for position {position}, and PostgreSQL did not answer "
+                f"within {timeout_s:g} s: start it or look at DAYBOOK_DATABASE_URL"
+            ) from error
 
     async def select(
         self,

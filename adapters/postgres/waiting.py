@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 
 from adapters.postgres.batch import Request
 
@@ -26,6 +27,9 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests)
 
     def offer(self, request: Request) -> bool:
         """Queue a request; false when there is no room."""

@@ -23,6 +23,7 @@ import structlog
 from adapters.postgres.batch import Known, Plan, Request, Track, plan
 from adapters.postgres.chaining import Chain, Link
 from adapters.postgres.connections import explain
+from adapters.postgres.lanes import Lane, watch
 from adapters.postgres.rows import EncodedAppend
 from adapters.postgres.session import COPY_FROM, LogSession
 from adapters.postgres.waiting import Waiting
@@ -41,6 +42,10 @@ QUEUE_LIMIT: Final = 4_096
 LANES: Final = 2
 """One commits, one is made ready; more would only wait at the head's row."""
 
+SLOWEST_EVENTS_S: Final = 5_000
+SLOWEST_BYTES_S: Final = 5_000_000
+"""What the slowest disk we know takes in a second: an append is given so much more time than an empty one."""
+
 SPLIT_FROM: Final = 24
 """Waiting appends that are taken in two halves, so that one is made ready while the other commits; fewer
 commit sooner together than twice."""
@@ -57,26 +62,6 @@ LONGEST_PAUSE_S: Final = 1.0
 
 _CLOSED: Final = "the event log was closed before this append was answered: open it and retry with its id"
 _log = structlog.get_logger(__name__)
-
-
-class _Lane:
-    """A connection of the writer; opened when needed, dropped after any error."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self.session: LogSession | None = None
-
-    async def opened(self) -> LogSession:
-        """The session, a new one if there is none."""
-        if self.session is None:
-            self.session = await LogSession.open(self._url)
-        return self.session
-
-    def lose(self) -> None:
-        """After an error nothing is sure of a connection."""
-        session, self.session = self.session, None
-        if session is not None:
-            session.terminate()
 
 
 class _Flight(NamedTuple):
@@ -110,10 +95,11 @@ class CoalescingWriter:
     def __init__(
         self, database_url: str, *, unavailable_after_s: float, rung: Callable[[int], object]
     ) -> None:
-        self._url = database_url
         self._patience_s = unavailable_after_s
         self._rung = rung
         self._waiting = Waiting(QUEUE_LIMIT)
+        self._lanes = [Lane(database_url) for _ in range(LANES)]
+        self._trouble = ""  # of the last attempt, while none has come off since
         self._turn = asyncio.Lock()
         self._last = asyncio.Event()  # of the newest flight: whether it was settled
         self._last.set()
@@ -142,6 +128,7 @@ class CoalescingWriter:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Appended] = loop.create_future()
         request = Request(appends, append_id, answer, loop.time() + self._patience_s, fence, track)
+        request.deadline += request.count / SLOWEST_EVENTS_S + request.size / SLOWEST_BYTES_S
         return answer if self._waiting.offer(request) else self._when_there_is_room(request)
 
     async def _when_there_is_room(self, request: Request) -> Appended:
@@ -162,8 +149,9 @@ class CoalescingWriter:
         """Write batch after batch, until closed and cancelled; then every waiting caller is told."""
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(LANES):
-                    group.create_task(self._lane(_Lane(self._url)))
+                for lane in self._lanes:
+                    group.create_task(self._run(lane))
+                group.create_task(watch(self._waiting, self._lanes, self._patience_s, self._reason))
         finally:
             self.close()
 
@@ -173,14 +161,14 @@ class CoalescingWriter:
         while self._waiting:
             self._waiting.take().resolve(LogUnavailable(_CLOSED))
 
-    async def _lane(self, lane: _Lane) -> None:
+    async def _run(self, lane: Lane) -> None:
         """Take a batch and send it; the other lane takes the next while this one commits."""
-        batch: list[Request] = []
         try:
             while not self._closed:
+                lane.batch = []
                 await self._waiting.some()
                 async with self._turn:
-                    batch = self._next_batch()
+                    lane.batch = batch = self._next_batch()
                     if not batch:
                         continue
                     flight = await self._prepared(lane, batch)
@@ -194,7 +182,7 @@ class CoalescingWriter:
                         await asyncio.sleep(0)
                 await self._land(lane, flight, sending)
         finally:
-            for request in batch:
+            for request in lane.batch:
                 request.resolve(LogUnavailable(_CLOSED))
             lane.lose()
 
@@ -214,7 +202,7 @@ class CoalescingWriter:
             self._waiting.wake()
         return batch
 
-    async def _prepared(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
+    async def _prepared(self, lane: Lane, batch: list[Request]) -> _Flight | None:
         """As `_ready`; none too when it cannot be, so that only who is to blame is refused."""
         try:
             return await self._ready(lane, batch)
@@ -222,7 +210,7 @@ class CoalescingWriter:
             _log.info("a batch of appends cannot be made ready", reason=repr(error))
             return None
 
-    async def _ready(self, lane: _Lane, batch: list[Request]) -> _Flight | None:
+    async def _ready(self, lane: Lane, batch: list[Request]) -> _Flight | None:
         """Plan and chain a batch on what is believed of the log; none when that will not do."""
         known = self._known
         if known is None or lane.session is None or self._contended or known.position >= self._extend_at:
@@ -240,7 +228,7 @@ class CoalescingWriter:
         after, self._last = self._last, asyncio.Event()
         return _Flight(batch, made, chain, links, after, self._last, self._failures)
 
-    async def _send(self, lane: _Lane, flight: _Flight) -> bool:
+    async def _send(self, lane: Lane, flight: _Flight) -> bool:
         """Send a batch; false when it was not as believed, or nobody can tell."""
         made = flight.made
         if lane.session is None:
@@ -252,7 +240,7 @@ class CoalescingWriter:
             lane.lose()
             return False
 
-    async def _land(self, lane: _Lane, flight: _Flight, sending: Awaitable[bool]) -> None:
+    async def _land(self, lane: Lane, flight: _Flight, sending: Awaitable[bool]) -> None:
         """Settle a batch after the one it follows on; what was not as believed is decided anew."""
         written = await sending
         await flight.after.wait()
@@ -268,7 +256,7 @@ class CoalescingWriter:
                 self._known = None
         flight.settled.set()
 
-    async def _write(self, lane: _Lane, batch: Sequence[Request]) -> None:
+    async def _write(self, lane: Lane, batch: Sequence[Request]) -> None:
         """Write a batch with the head locked, however often that must be tried, and answer all its requests.
 
         Closed meanwhile, it leaves them: cancelling may have come to light as another error.
@@ -276,7 +264,8 @@ class CoalescingWriter:
         pause = FIRST_PAUSE_S
         while batch := [request for request in batch if not (self._closed or request.answer.done())]:
             try:
-                await self._decide(lane, batch)
+                async with lane.attempt():
+                    await self._decide(lane, batch)
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers are told
                 lane.lose()
@@ -285,20 +274,19 @@ class CoalescingWriter:
                 if not isinstance(reason, LogUnavailable):
                     await self._isolate(lane, batch, reason)
                     break
-                self._expire(batch, reason)
+                self._trouble = f"{reason}; "
+                _log.warning("the event log is away", reason=str(reason), appends=len(batch))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _expire(self, batch: Sequence[Request], reason: LogUnavailable) -> None:
-        _log.warning(
-            "the event log is away; the append is tried again", reason=str(reason), appends=len(batch)
+    def _reason(self) -> LogUnavailable:
+        """What is told to whom no attempt has answered in time."""
+        return LogUnavailable(
+            f"{self._trouble}an append was not answered in time, so whether it is in the log is not known; "
+            "the append may be retried with its append id"
         )
-        now = asyncio.get_running_loop().time()
-        for request in batch:
-            if now >= request.deadline:
-                request.resolve(LogUnavailable(f"{reason}; the append may be retried with its append id"))
 
-    async def _isolate(self, lane: _Lane, batch: Sequence[Request], reason: Exception) -> None:
+    async def _isolate(self, lane: Lane, batch: Sequence[Request], reason: Exception) -> None:
         """One of the batch is to blame: write each alone, so that only that one is refused."""
         if len(batch) > 1:
             for request in batch:
@@ -309,7 +297,7 @@ class CoalescingWriter:
             _log.error("an append was refused", error=repr(reason), append_id=batch[0].append_id.hex())
             batch[0].resolve(LogError(f"the log could not take the append: {reason!r}; nothing was written"))
 
-    async def _decide(self, lane: _Lane, batch: Sequence[Request]) -> None:
+    async def _decide(self, lane: Lane, batch: Sequence[Request]) -> None:
         """Write a batch that is decided with the head locked."""
         session = await lane.opened()
         if self._known is None or self._known.position >= self._extend_at:
@@ -326,6 +314,7 @@ class CoalescingWriter:
     def _settle(self, made: Plan) -> None:
         """Answer everybody: it is committed."""
         self._committed = max(self._committed, made.position)
+        self._trouble = ""
         for request, first, last in made.accepted:
             if not request.answer.done():
                 request.answer.set_result(Appended(first, last))
