@@ -17,10 +17,16 @@ class Waiting:
 
     Args:
         limit: requests that may wait.
+        limit_bytes: of events that may wait; one request is let in below it, however large.
+
+    Attributes:
+        size: bytes of events that wait.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self.size = 0
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._requests: deque[Request] = deque()
         self._readers: list[asyncio.Future[None]] = []
         self._room = asyncio.Event()
@@ -33,8 +39,9 @@ class Waiting:
 
     def offer(self, request: Request) -> bool:
         """Queue a request; false when there is no room."""
-        if len(self._requests) >= self._limit:
+        if len(self._requests) >= self._limit or self.size >= self._limit_bytes:
             return False
+        self.size += request.size
         self._requests.append(request)
         if len(self._requests) == 1:
             self.wake()
@@ -63,4 +70,6 @@ class Waiting:
     def take(self) -> Request:
         """The request that waits longest, of a queue that is not empty."""
         self._room.set()
-        return self._requests.popleft()
+        request = self._requests.popleft()
+        self.size -= request.size
+        return request

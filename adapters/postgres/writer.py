@@ -42,6 +42,9 @@ QUEUE_LIMIT: Final = 4_096
 LANES: Final = 2
 """One commits, one is made ready; more would only wait at the head's row."""
 
+QUEUE_BYTES: Final = 64_000_000
+"""Of their events, where they are large: more than a second of the fastest disk's work."""
+
 SLOWEST_EVENTS_S: Final = 5_000
 SLOWEST_BYTES_S: Final = 5_000_000
 """What the slowest disk we know takes in a second: an append is given so much more time than an empty one."""
@@ -97,7 +100,7 @@ class CoalescingWriter:
     ) -> None:
         self._patience_s = unavailable_after_s
         self._rung = rung
-        self._waiting = Waiting(QUEUE_LIMIT)
+        self._waiting = Waiting(QUEUE_LIMIT, QUEUE_BYTES)
         self._lanes = [Lane(database_url) for _ in range(LANES)]
         self._trouble = ""  # of the last attempt, while none has come off since
         self._turn = asyncio.Lock()
@@ -138,8 +141,8 @@ class CoalescingWriter:
                     await self._waiting.room()
         except TimeoutError as error:
             raise LogUnavailable(
-                f"the append queue stayed full ({QUEUE_LIMIT} waiting) for {self._patience_s} s: the "
-                "database is slow or away; retry with the same append id"
+                f"the append queue stayed full ({len(self._waiting)} waiting, {self._waiting.size} bytes) "
+                f"for {self._patience_s} s: the database is slow or away; retry with the same append id"
             ) from error
         if self._closed:
             raise LogUnavailable(_CLOSED)

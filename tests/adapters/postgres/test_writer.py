@@ -19,6 +19,7 @@ from adapters.postgres.leases import PostgresLeases
 from adapters.postgres.migrate import migrate
 from adapters.postgres.rows import encode_appends
 from adapters.postgres.session import LogSession
+from adapters.postgres.waiting import Waiting
 from adapters.postgres.wire import copied
 from adapters.postgres.writer import CoalescingWriter
 from commands.ports import Appended, StreamAppend
@@ -128,6 +129,20 @@ async def test_closing_tells_those_who_wait_for_room(monkeypatch: pytest.MonkeyP
     async with asyncio.timeout(PATIENCE_S):
         answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(answer, LogUnavailable) and "closed" in str(answer) for answer in answers)
+
+
+async def test_large_appends_wait_for_room_before_there_are_many() -> None:
+    """However large one is, it is let in; the next only when there is less than the limit again."""
+    small, large = (encode_appends([to("pool-1", *MANY[:count])]) for count in (1, 600))
+    answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+    one, many = (Request(appends, new_id(), answer, deadline=0.0) for appends in (small, large))
+    waiting = Waiting(limit=10, limit_bytes=2 * one.size)
+    assert [waiting.offer(request) for request in (one, many, one)] == [True, True, False]
+    assert waiting.size == one.size + many.size
+    waiting.take()
+    assert not waiting.offer(one)
+    waiting.take()
+    assert [waiting.offer(one) for _ in range(3)] == [True, True, False]
 
 
 async def _never(_url: str) -> LogSession:
