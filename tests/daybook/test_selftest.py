@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from adapters.embedded.stack import StackUrls
 from adapters.postgres.migrate import migrate
+from adapters.postgres.session import COPY_FROM
 from daybook.cli.output import BAD_INPUT, DONE, NO
 from daybook.cli.selftest.scratch import execute
+from daybook.cli.selftest.workload import Caller
 
 pytestmark = pytest.mark.timeout(180)  # six processes that load daybook, and up to two server restarts
 
@@ -47,6 +50,14 @@ def test_nothing_is_skipped_doubled_or_lost_though_connections_are_cut(stack: St
     assert min(report["conflicts"], report["repeats"], report["slow_transactions"]) > 0
     assert "your log is not touched" in progress
     assert "seen" in progress
+
+
+def test_some_appends_are_so_large_that_the_log_copies_them() -> None:
+    """A kill must be able to hit that, too; most are small."""
+    caller = Caller("w0-0", Random(1))
+    sizes = [sum(len(append.events) for append in caller.next_step(1).appends) for _ in range(1_000)]
+    assert 5 <= sum(size >= COPY_FROM for size in sizes) <= 20
+    assert max(sizes) <= 2 * COPY_FROM
 
 
 def test_ctrl_c_ends_the_writing_early_and_reports(stack: StackUrls) -> None:

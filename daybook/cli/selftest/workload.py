@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
+from adapters.postgres.session import COPY_FROM
 from commands.ports import Appended, StreamAppend
 from domain.chain import Address, Mint, Slot
 from domain.events import Cause, DomainEvent, to_datetime
@@ -20,7 +21,11 @@ HOT_STREAMS: Final = 4
 """Streams that all callers of all processes want: expected versions collide there all the time."""
 
 BATCH_EVENTS: Final = 50
-"""The largest batch append of a caller."""
+"""The largest batch append of a caller, most of the time."""
+
+LARGE_SHARE: Final = 0.01
+LARGE_EVENTS: Final = (COPY_FROM, 2 * COPY_FROM)
+"""Of some appends: so large that the log copies them, in several steps between which it may be killed."""
 
 _FEES: Final = PoolFees(2_500, 120_000, 40_000)
 
@@ -66,7 +71,8 @@ class Caller:
             hot = f"pool-hot-{self.random.randrange(HOT_STREAMS)}"
             appends = [self._append(append_id, hot, 1, now_us)]
         elif chance < 0.35:
-            appends = [self._append(append_id, market, self.random.randint(2, BATCH_EVENTS), now_us)]
+            many = LARGE_EVENTS if chance > 0.35 - LARGE_SHARE else (2, BATCH_EVENTS)
+            appends = [self._append(append_id, market, self.random.randint(*many), now_us)]
         elif chance < 0.5:
             appends = [self._append(append_id, stream, 1, now_us) for stream in (market, domain)]
         else:
