@@ -46,8 +46,9 @@ CATCH_UP_S: Final = 300.0
 class Stage:
     """The processes of a run, and what was done to them."""
 
-    def __init__(self, urls: StackUrls, folder: Path, random: Random, seed: int) -> None:
+    def __init__(self, urls: StackUrls, folder: Path, random: Random, seed: int, *, controls: bool) -> None:
         self.urls, self.folder, self.random, self.seed = urls, folder, random, seed
+        self.controls = controls
         self.processes: dict[str, list[asyncio.subprocess.Process]] = {
             "writer": [], "relay": [], "projector": [],
         }  # fmt: skip
@@ -61,7 +62,7 @@ class Stage:
             name = f"w{self.writers}"
             config = {
                 "url": self.urls.database_url, "name": name, "callers": 4, "seed": self.seed,
-                "notes": str(self.folder / f"{name}.notes"),
+                "notes": str(self.folder / f"{name}.notes"), "controls": self.controls,
             }  # fmt: skip
             arguments = [str(PARTS / "stories.py"), json.dumps(config)]
         else:
@@ -146,7 +147,7 @@ async def staged(urls: StackUrls, folder: Path, random: Random, seed: int) -> As
     connection = await asyncpg.connect(urls.database_url)
     await connection.execute(naive.TABLES)
     await connection.close()
-    stage = Stage(urls, folder, random, seed)
+    stage = Stage(urls, folder, random, seed, controls=True)
     try:
         for kind in ("relay", "projector", "writer", "writer"):
             await stage.start(kind)
@@ -182,10 +183,11 @@ async def caught_up(urls: StackUrls, log: PostgresEventLog) -> float:
 
 async def look_up(urls: StackUrls, log: PostgresEventLog, folder: Path) -> dict[str, Any]:
     """All invariants, as figures."""
-    intended, acknowledged = books.noted(folder)
+    noted = books.noted(folder)
     return {
-        "acknowledged": len(acknowledged),
-        **await books.log_figures(log, intended, acknowledged),
+        "acknowledged": len(noted.acknowledged),
+        **await books.log_figures(log, noted.intended, noted.acknowledged),
+        **await books.early_figures(urls.database_url, noted.early),
         **await books.read_model_figures(urls.database_url, log),
         **await books.jetstream_figures(urls.nats_url, log),
     }
@@ -194,8 +196,8 @@ async def look_up(urls: StackUrls, log: PostgresEventLog, folder: Path) -> dict[
 def passed(figures: dict[str, Any]) -> bool:
     """Whether ours kept every promise, on a log that was worth the trouble."""
     zero = (
-        "lost_appends", "double_events", "stream_gaps", "read_model_differences", "dead_letters",
-        "delivery_missing", "delivery_double", "delivery_disordered",
+        "lost_appends", "double_events", "double_appends", "stream_gaps", "read_model_differences",
+        "dead_letters", "delivery_missing", "delivery_double", "delivery_disordered",
     )  # fmt: skip
     whole = figures["chain"] == "verified" and figures["delivered"] == figures["appended"]
     return whole and not any(figures[name] for name in zero) and figures["acknowledged"] > 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,40 @@ from projections.runner import ProjectionRunner
 EVERYTHING = 10_000_000
 
 
-def noted(folder: Path) -> tuple[set[str], list[tuple[str, int, str]]]:
-    """Append ids that writers meant to append, and (append id, position, event id) of those acknowledged."""
-    intended: set[str] = set()
-    acknowledged: list[tuple[str, int, str]] = []
+@dataclass(slots=True)
+class Noted:
+    """What the writers noted.
+
+    Attributes:
+        intended: append ids, and how many events each was to hold.
+        acknowledged: append id, position and event id of events that are in the log, as was said.
+        early: append ids that the control said yes to.
+    """
+
+    intended: dict[str, int] = field(default_factory=dict)
+    acknowledged: list[tuple[str, int, str]] = field(default_factory=list)
+    early: set[str] = field(default_factory=set)
+
+
+def noted(folder: Path) -> Noted:
+    """The notes of all writers; a last line cut short by a kill says nothing."""
+    found = Noted()
     for path in folder.glob("*.notes"):
         for line in path.read_text().splitlines(keepends=True):
             words = line.split()
             if not line.endswith("\n"):
                 continue
             if words[0] == "intended":
-                intended.add(words[1])
+                found.intended[words[1]] = int(words[2])
+            elif words[0] == "early":
+                found.early.add(words[1])
             else:
-                acknowledged.append((words[1], int(words[2]), words[3]))
-    return intended, acknowledged
+                found.acknowledged.append((words[1], int(words[2]), words[3]))
+    return found
 
 
 async def log_figures(
-    log: PostgresEventLog, intended: set[str], acknowledged: Iterable[tuple[str, int, str]]
+    log: PostgresEventLog, intended: Mapping[str, int], acknowledged: Iterable[tuple[str, int, str]]
 ) -> dict[str, Any]:
     """I1 and I2: each acknowledged append once, streams without gaps, the chain whole."""
     stands: dict[int, str] = {}
@@ -64,10 +81,21 @@ async def log_figures(
         "appended": len(stands),
         "lost_appends": len(lost),
         "double_events": len(stands) - len(set(stands.values())),
+        # an append that was stored again has new versions, and new event ids with them
+        "double_appends": len(stands) - sum(intended.get(append_id, 0) for append_id in known),
         "stream_gaps": gaps,
         "chain": chain,
-        "control_acknowledged_early_lost": len(intended - known),
     }
+
+
+async def early_figures(url: str, early: set[str]) -> dict[str, Any]:
+    """What the control said yes to and never wrote."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch("SELECT append_id::text FROM naive_appends")
+    finally:
+        await connection.close()
+    return {"control_acknowledged_early_lost": len(early - {row["append_id"] for row in rows})}
 
 
 async def read_model_figures(url: str, log: PostgresEventLog) -> dict[str, Any]:
