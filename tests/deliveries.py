@@ -1,4 +1,4 @@
-"""Relays that run while a block does, and what JetStream holds of the log afterwards."""
+"""Relays and consumers that run while a block does, and what JetStream holds of the log afterwards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from logged import new_id, pool_updated, to
 from nats.js.errors import NotFoundError
 from nats_server import NatsServer
 
+from adapters.jetstream.consumers import Consumer
 from adapters.jetstream.relay import Relay
 from adapters.jetstream.streams import STREAMS
 from adapters.postgres.event_log import PostgresEventLog
@@ -18,9 +19,9 @@ from domain.errors import DeliveryError
 
 
 @contextlib.asynccontextmanager
-async def running(*relays: Relay) -> AsyncIterator[None]:
-    """Relays run, and are gone at the end as by a kill: nothing is said goodbye to."""
-    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+async def running(*services: Relay | Consumer) -> AsyncIterator[None]:
+    """They run, and are gone at the end as by a kill: nothing is said goodbye to."""
+    tasks = [asyncio.create_task(service.run()) for service in services]
     try:
         yield
     finally:

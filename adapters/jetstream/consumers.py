@@ -21,7 +21,6 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.jetstream.headers import row_of
 from adapters.jetstream.streams import AWAY, REQUEST_TIMEOUT_S, Stream, connected, root_of
-from adapters.postgres.dead_letters import Placed
 from adapters.postgres.rows import StoredEvent
 from commands.ports import Bookmarks
 from domain.errors import CacheUnavailable, DaybookError, DecodeError, DeliveryError
@@ -30,6 +29,7 @@ from projections.ports import (
     DeadLetter,
     Generation,
     LetterState,
+    Positioned,
     Rows,
     State,
 )
@@ -83,7 +83,7 @@ class Record(Protocol):
 class Letters(Protocol):
     """Where events go that cannot be handled: the read store, which keeps those of the read models, too."""
 
-    async def set_aside(self, generation: Generation, event: Placed, error: str, attempts: int) -> None:
+    async def set_aside(self, generation: Generation, event: Positioned, error: str, attempts: int) -> None:
         """Write a dead letter; a repeated one counts its attempts on and waits again."""
         ...
 

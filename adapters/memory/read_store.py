@@ -25,10 +25,10 @@ from domain.errors import (
 from projections.ports import (
     Condition,
     DeadLetter,
-    FoldEvent,
     Generation,
     Key,
     LetterState,
+    Positioned,
     Projection,
     Row,
     Rows,
@@ -234,7 +234,7 @@ class MemoryReadStore:
         self._write(self._models[_ident(generation)], rows)
         self._letters.pop(letter.id, None)
 
-    async def set_aside(self, generation: Generation, event: FoldEvent, error: str, attempts: int) -> None:
+    async def set_aside(self, generation: Generation, event: Positioned, error: str, attempts: int) -> None:
         """Keep a dead letter; a repeated one replaces the first and counts its attempts on."""
         ident = _ident(generation)
         for old in self._letters.values():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import asyncpg
 
 from adapters.postgres.generations import ident
 from adapters.postgres.read_pool import CALL_S, ReadPool
 from domain.errors import ReadStoreUnavailable
-from projections.ports import DeadLetter, Generation, LetterState
+from projections.ports import DeadLetter, Generation, LetterState, Positioned
 
 _SET_ASIDE: Final = """
 insert into daybook_models.dead_letters (name, version, generation, position, topic, stream, error, attempts)
@@ -27,29 +27,10 @@ order by id limit $3
 _DECIDE: Final = "update daybook_models.dead_letters set state = $2, reason = $3 where id = $1 returning 1"
 
 
-class Placed(Protocol):
-    """What a letter keeps of an event; a row that cannot be decoded has it, too."""
-
-    @property
-    def position(self) -> int:
-        """Its place in the log."""
-        ...
-
-    @property
-    def stream(self) -> str:
-        """Its stream's name."""
-        ...
-
-    @property
-    def topic(self) -> str:
-        """The event type's stable name."""
-        ...
-
-
 class PostgresDeadLetters(ReadPool):
     """See `projections.ports.DeadLetters`."""
 
-    async def set_aside(self, generation: Generation, event: Placed, error: str, attempts: int) -> None:
+    async def set_aside(self, generation: Generation, event: Positioned, error: str, attempts: int) -> None:
         """Write a dead letter; a repeated one replaces the first and counts its attempts on.
 
         Raises:

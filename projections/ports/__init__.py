@@ -1,6 +1,6 @@
 """What the read side needs from the world: the log to read, and a store of rows with their checkpoint."""
 
-from projections.ports.folds import FoldEvent, Projection, table_of
+from projections.ports.folds import FoldEvent, Positioned, Projection, table_of
 from projections.ports.generations import DeadLetter, Generation, LetterState, State
 from projections.ports.log import EventReader, EventSource
 from projections.ports.queries import OPERATORS, Condition, Selected, check_order
@@ -19,6 +19,7 @@ __all__ = [
     "Generation",
     "Key",
     "LetterState",
+    "Positioned",
     "Projection",
     "ReadStore",
     "Row",

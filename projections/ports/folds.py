@@ -10,8 +10,8 @@ from domain.events import Cause
 from projections.ports.tables import Key, Rows, Table
 
 
-class FoldEvent(Protocol):
-    """What a fold may look at of an event; a `RecordedEvent` is one, a leaner row of the log another."""
+class Positioned(Protocol):
+    """Where an event stands, and of which type it is: a row that cannot be decoded tells that, too."""
 
     @property
     def position(self) -> int:
@@ -27,6 +27,10 @@ class FoldEvent(Protocol):
     def topic(self) -> str:
         """The event type's stable name."""
         ...
+
+
+class FoldEvent(Positioned, Protocol):
+    """What a fold may look at of an event; a `RecordedEvent` is one, a leaner row of the log another."""
 
     @property
     def recorded_at(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from projections.ports.folds import FoldEvent, Projection
+from projections.ports.folds import Positioned, Projection
 from projections.ports.generations import DeadLetter, Generation, LetterState
 from projections.ports.queries import Condition, Selected
 from projections.ports.tables import Key, Row, Rows
@@ -127,7 +127,7 @@ class ReadStore(DeadLetters, Protocol):
         """Write the rows of an event folded late and remove its letter, in one transaction."""
         ...
 
-    async def set_aside(self, generation: Generation, event: FoldEvent, error: str, attempts: int) -> None:
+    async def set_aside(self, generation: Generation, event: Positioned, error: str, attempts: int) -> None:
         """Write a dead letter: an event that could not be folded, with its error."""
         ...
 

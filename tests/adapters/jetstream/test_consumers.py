@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from deliveries import running
 from logged import AT, CAUSE, new_id, order_landed, order_placed, pool_updated, to
 from nats_server import NatsServer
 from waiting import until
@@ -98,17 +98,6 @@ async def scene(database: str, tmp_path: Path) -> AsyncIterator[Scene]:
         await reads.prepare(pnl.READ_MODEL)
         yield Scene(database, server, log, reads)
     server.stop()
-
-
-@contextlib.asynccontextmanager
-async def running(*services: Relay | Consumer) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(service.run()) for service in services]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture(autouse=True)
