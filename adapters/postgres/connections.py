@@ -38,6 +38,12 @@ AWAY: Final = (
 )
 """What is raised when the database is away or in trouble: try again later."""
 
+_BUSY: Final = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
+"""Of these: another process was there first."""
+
+_LOST: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""And of these: the connection went, which the driver says in words of its own making."""
+
 KEEPALIVES: Final = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -158,12 +164,19 @@ def explain(error: Exception) -> Exception:
         error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError | asyncpg.UndefinedObjectError
     ):
         return SetupError(f"the database has no event log ({error}): run `daybook migrate`")
-    if isinstance(error, AWAY):
+    return _away(error) if isinstance(error, AWAY) else error
+
+
+def _away(error: Exception) -> LogUnavailable:
+    if isinstance(error, _BUSY):
         return LogUnavailable(
-            f"the event log's database did not answer ({type(error).__name__}: {error}): check that "
-            "PostgreSQL runs and has disk space, then try again"
+            f"the event log is busy ({error}): another process appends, imports or archives; try again"
         )
-    return error
+    found = "the connection was lost" if isinstance(error, _LOST) else f"{type(error).__name__}: {error}"
+    return LogUnavailable(
+        f"the event log's database did not answer ({found}): check that PostgreSQL runs and has disk space, "
+        "then try again"
+    )
 
 
 def _is_bad_url(error: Exception) -> bool:

@@ -85,13 +85,15 @@ async def open_read_store(
         with explained():
             pool = await asyncpg.create_pool(
                 database_url,
-                min_size=1,
+                min_size=0,  # more would be restored by the driver itself, loudly, while the server is away
                 max_size=connections,
                 timeout=CONNECT_TIMEOUT_S,
                 reset=no_reset,
                 init=arrays.speak,
                 server_settings=_SETTINGS,
             )
+            async with pool.acquire():
+                pass  # so that who opens it is told at once
     except LogUnavailable as error:
         raise ReadStoreUnavailable(
             f"could not open the read models: PostgreSQL did not answer ({error.__cause__}); start it or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -82,6 +83,24 @@ def test_another_value_error_is_not_the_url() -> None:
         raise wrong
     assert caught.value is wrong
     assert explain(wrong) is wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            asyncpg.LockNotAvailableError("canceling: lock timeout"),
+            "is busy .*another process",
+        ),
+        (asyncpg.InterfaceError("cannot call Connection.fetch(): released"), r"answer \(the connection was"),
+    ],
+)
+def test_what_the_driver_says_is_told_in_our_words(error: Exception, says: str) -> None:
+    """A lock that was not free is not a server that is away; nobody wants to know the driver's methods."""
+    told = explain(error)
+    assert isinstance(told, LogUnavailable)
+    assert re.search(says, str(told))
+    assert "Connection.fetch" not in str(told)
 
 
 async def test_only_who_appends_is_told_how_to_append_again() -> None:
