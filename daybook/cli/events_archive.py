@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -45,19 +47,9 @@ def archive(
     settings = load_settings(data_dir=data_dir)
     folder = to or settings.archive_dir or settings.data_dir / "archive"
     age = None if before is not None else (settings.archive_after_days if older_than is None else older_than)
-    done: list[Archived] = []
-    try:
-        with log_database(settings) as url:
-            asyncio.run(_archive(url, folder, before, age, done))
-    finally:  # what was moved is told, also where the next one failed
-        if as_json and done:
-            print_json({"archived": [_as_json(one) for one in done]})
-        elif not as_json:
-            for one in done:
-                say(f"{one.path}: {one.summary.rows:,} market events, {_range(one)}")
-    if as_json and not done:
-        print_json({"archived": []})
-    elif not done:
+    with _telling("archived", _archived_line, as_json=as_json) as done, log_database(settings) as url:
+        asyncio.run(_archive(url, folder, before, age, done))
+    if not (done or as_json):
         say("nothing to archive: no closed market partition is as old as asked for")
 
 
@@ -82,24 +74,47 @@ def restore(
 ) -> None:
     """Bring archived market partitions back into the database; their files stay."""
     settings = load_settings(data_dir=data_dir)
-    with log_database(settings) as url:
-        done = asyncio.run(_restore(url, what))
-    if as_json:
-        print_json({"restored": [_as_json(one) for one in done]})
-        return
-    for one in done:
-        say(f"{one.partition}: {one.summary.rows:,} market events, {_range(one)}, are in the database again")
+    with _telling("restored", _restored_line, as_json=as_json) as done, log_database(settings) as url:
+        asyncio.run(_restore(url, what, done))
 
 
-async def _restore(url: str, what: str) -> list[Archived]:
+async def _restore(url: str, what: str, done: list[Archived]) -> None:
+    """Append to `done` what is restored."""
     from adapters.postgres.archiving import archivist, choose  # noqa: PLC0415 - as in `_archive`
 
-    done = []
     async with archivist(url) as works:
         for one, path in choose(await works.archived(), what):
             with progress(f"restoring {one.partition}") as report:
                 done.append(await works.restore(one, path, report))
-    return done
+
+
+@contextmanager
+def _telling(name: str, line: Callable[[Archived], str], *, as_json: bool) -> Iterator[list[Archived]]:
+    """A list to be filled; what is in it is told at the end, also where the next one failed."""
+    done: list[Archived] = []
+    try:
+        yield done
+    except BaseException:
+        if done:
+            _tell(name, line, done, as_json=as_json)
+        raise
+    _tell(name, line, done, as_json=as_json)
+
+
+def _tell(name: str, line: Callable[[Archived], str], done: Sequence[Archived], *, as_json: bool) -> None:
+    if as_json:
+        print_json({name: [_as_json(one) for one in done]})
+        return
+    for one in done:
+        say(line(one))
+
+
+def _archived_line(one: Archived) -> str:
+    return f"{one.path}: {one.summary.rows:,} market events, {_range(one)}"
+
+
+def _restored_line(one: Archived) -> str:
+    return f"{one.partition}: {one.summary.rows:,} market events, {_range(one)}, are in the database again"
 
 
 def _range(one: Archived) -> str:

@@ -1,6 +1,6 @@
 """The command line: every command by name, one way to fail.
 
-Exit codes: 0 done, 1 the answer is no, 2 bad input or set-up.
+Exit codes: 0 done, 1 the answer is no, 2 bad input or set-up, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.migrate import migrate
 from daybook.cli.events import events_app
 from daybook.cli.output import NO
-from domain.errors import InvalidInput, LogUnavailable
+from domain.errors import InvalidInput, LogUnavailable, SetupError
 
 runner = CliRunner()
 
@@ -190,6 +190,26 @@ async def test_archive_and_restore(log_url: str, tmp_path: Path, monkeypatch: py
     _, back = await run("restore", tmp_path / "archive" / "market-000000000000-000000000049.parquet")
     assert [one["partition"] for one in back["restored"]] == ["events_market_000000"]
     assert (await says("restore", "51-200")).count("are in the database again") == 3
+
+
+async def test_what_was_moved_is_told_though_the_next_one_fails(log_url: str, tmp_path: Path) -> None:
+    """A file in the way of the second partition; the first one is out of the database, and back again."""
+    assert log_url
+    (tmp_path / "market-000000000050-000000000099.parquet").write_text("mine")
+    archive = ["archive", "--to", str(tmp_path), "--json"]
+    result = await asyncio.to_thread(runner.invoke, events_app, archive)
+    assert isinstance(result.exception, SetupError)
+    (told,) = (json.loads(line)["archived"] for line in result.stdout.splitlines())
+    assert [one["partition"] for one in told] == ["events_market_000000"]
+    again = await asyncio.to_thread(runner.invoke, events_app, archive)
+    assert isinstance(again.exception, SetupError)
+    assert again.stdout == ""
+    (tmp_path / "market-000000000050-000000000099.parquet").unlink()
+    assert len((await run("archive", "--to", tmp_path))[1]["archived"]) == 3
+    (tmp_path / "market-000000000050-000000000099.parquet").rename(tmp_path / "elsewhere.parquet")
+    result = await asyncio.to_thread(runner.invoke, events_app, ["restore", "1-200"])
+    assert isinstance(result.exception, InvalidInput)
+    assert result.stdout.count("are in the database again") == 1
 
 
 async def test_what_is_young_is_not_archived(log_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

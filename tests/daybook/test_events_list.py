@@ -19,6 +19,7 @@ from adapters.postgres.event_log import PostgresEventLog
 from adapters.postgres.history import ROOT_WINDOW
 from adapters.postgres.migrate import migrate
 from daybook.cli.events import events_app
+from daybook.cli.events_list import LISTED
 from daybook.cli.moments import iso
 from domain.errors import InvalidInput
 from domain.events import Cause
@@ -142,34 +143,29 @@ async def test_people_are_told_what_a_list_is_not(
     assert (len(result.stdout.splitlines()), result.stderr) == (lines, hint)
 
 
-async def test_a_follower_goes_on_behind_a_screenful(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list ends after so many; who follows wants what comes, however much was there."""
-    monkeypatch.setattr("daybook.cli.events_list.LISTED", 1)
-    found, _ = await listed()
-    assert found == [1]
-    following = asyncio.create_task(listed("--follow", "--limit", "7"))
-    async with await PostgresEventLog.open(filled) as log:
-        await log.append([to("pool-3", pool_updated(1), pool_updated(2))], append_id=new_id())
-    found, _ = await following
-    assert found == [1, 2, 3, 4, 5, 6, 7]
-
-
 async def test_a_follower_prints_what_is_appended_and_ends_on_ctrl_c(stack: StackUrls) -> None:
-    """History, then live, without a gap; the summary is still printed."""
+    """History, more of it than a list shows, then live, without a gap; the summary is still printed."""
+    many = [pool_updated(n) for n in range(LISTED)]
+    old = [1, 2, 3, *range(6, 6 + LISTED)]
     async with fresh_database(stack.database_url) as url:
         await fill(url)
+        async with await PostgresEventLog.open(url) as log:
+            await log.append([to("pool-3", *many)], append_id=new_id())
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daybook", "events", "list", "--follow", "--json", "--type", "order.placed",
+            sys.executable, "-m", "daybook", "events", "list", "--follow", "--json",
+            "--type", "market.pool_updated",
             env={"DAYBOOK_DATABASE_URL": url, "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         assert process.stdout is not None
         async with asyncio.timeout(60):
-            seen = [json.loads(await process.stdout.readline())["position"] for _ in range(2)]
+            seen = [json.loads(await process.stdout.readline())["position"] for _ in old]
             async with await PostgresEventLog.open(url) as log:
                 await log.append([to("order-3", order_placed("order-3"), expected=0)], append_id=new_id())
+                await log.append([to("pool-4")], append_id=new_id())
             seen.append(json.loads(await process.stdout.readline())["position"])
             process.send_signal(2)
             rest = (await process.stdout.read()).decode().splitlines()
             assert await process.wait() == 0
-    assert seen == [4, 5, 6]
-    assert json.loads(rest[-1]) == {"listed": 3, "last_position": 6, "head": 6}
+    newest = old[-1] + 2
+    assert seen == [*old, newest]
+    assert json.loads(rest[-1]) == {"listed": len(seen), "last_position": newest, "head": newest}
